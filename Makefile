@@ -1,0 +1,36 @@
+# Two commands do everything: `make demo` and `make test`. Both install what they need.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test install system lint clean
+.DEFAULT_GOAL := demo
+
+# Replays a VoLTE call that the project carries at edge NFs on this machine, and says what came out.
+demo: install system
+	$(BIN)/ferret replay tests/data/volte-call-full.pcap
+
+# Everything: unit, property, procedure and interoperability tests, ruff, strict mypy.
+test: install system
+	$(BIN)/python -m pytest
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "FERRET needs Python 3.11 or later; set PYTHON=…"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=23.2'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast]' || echo "uvloop does not install here: asyncio's own loop is used"
+	@touch $(STAMP)
+
+# Debian packages: libusrsctp (S1AP over SCTP where the kernel has none), tshark (the tests' independent decoder).
+system:
+	@VENV=$(VENV) sh deploy/install-system-packages
+
+lint: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Sub-commands that the engine itself brings. Those of the other packages come in through entry points."""
