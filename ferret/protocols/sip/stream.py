@@ -1,0 +1,52 @@
+"""Cutting a TCP stream into SIP messages by Content-Length (RFC 3261 clause 18.3)."""
+
+from __future__ import annotations
+
+import re
+
+from ferret.errors import DecodeError
+from ferret.protocols.sip.message import MAX_OCTETS, Message, decode
+
+MAX_HEADER_OCTETS = 1 << 16
+
+_HEADER_END = re.compile(rb"\n\r?\n")
+_CONTENT_LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+
+
+def frame(buffer: bytes, at: int = 0) -> int:
+    """The length in octets of the message at `at`, leading line ends included; 0 while not all of it is there.
+
+    Without Content-Length the body is taken as empty. Raises DecodeError where the stream cannot be followed.
+    """
+    begin = at
+    while begin < len(buffer) and buffer[begin] in b"\r\n":
+        begin += 1
+    end = _HEADER_END.search(buffer, begin, begin + MAX_HEADER_OCTETS)
+    if end is None:
+        if len(buffer) - begin >= MAX_HEADER_OCTETS:
+            raise DecodeError(f"a SIP header longer than {MAX_HEADER_OCTETS} octets", begin)
+        return 0
+    field = _CONTENT_LENGTH.search(buffer, begin, end.end())
+    text = field[1].strip() if field else b"0"
+    if not text.isdigit() or len(text) > 8 or int(text) > MAX_OCTETS:
+        raise DecodeError(f"Content-Length {text[:20]!r} in a stream", begin)
+    length = end.end() - at + int(text)
+    return length if len(buffer) - at >= length else 0
+
+
+def split(buffer: bytes) -> tuple[tuple[Message, ...], int]:
+    """The complete messages at the beginning of `buffer`, and how many octets they and keep-alives take.
+
+    Raises DecodeError where the stream cannot be followed; the connection is then of no more use.
+    """
+    messages: list[Message] = []
+    at = 0
+    while True:
+        length = frame(buffer, at)
+        if not length:
+            break
+        messages.append(decode(buffer[at : at + length]))
+        at += length
+    if not buffer[at:].strip(b"\r\n"):
+        at = len(buffer)
+    return tuple(messages), at
