@@ -6,8 +6,10 @@
 from ferret.protocols.sip import digest, sdp, views
 from ferret.protocols.sip.message import HeaderLine, Message, decode, header_line, request, response
 from ferret.protocols.sip.names import canonical
+from ferret.protocols.sip.parameters import parameters
 from ferret.protocols.sip.peek import peek
 from ferret.protocols.sip.stream import frame, split
+from ferret.protocols.sip.summary import charging_id, imsi_of, summarise
 from ferret.protocols.sip.syntax import (
     NameAddr,
     Param,
@@ -27,11 +29,14 @@ __all__ = [
     "Uri",
     "ViaValue",
     "canonical",
+    "charging_id",
     "decode",
     "digest",
     "format_params",
     "frame",
     "header_line",
+    "imsi_of",
+    "parameters",
     "parse_name_addr",
     "parse_uri",
     "parse_via",
@@ -40,5 +45,6 @@ __all__ = [
     "response",
     "sdp",
     "split",
+    "summarise",
     "views",
 ]

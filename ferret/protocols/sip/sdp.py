@@ -245,11 +245,13 @@ def _word(words: list[str], index: int) -> str:
     return words[index] if index < len(words) else ""
 
 
+def address_of(line: Line) -> str:
+    """The address in a c= line, without TTL; "" where there is none."""
+    return _word(line.value.split(), 2).partition("/")[0]
+
+
 def _connection(lines: tuple[Line, ...]) -> str:
-    for line in lines:
-        if line.type == "c":
-            return _word(line.value.split(), 2).partition("/")[0]
-    return ""
+    return next((address_of(line) for line in lines if line.type == "c"), "")
 
 
 def _bandwidth(lines: tuple[Line, ...]) -> dict[str, int]:
