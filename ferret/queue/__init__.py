@@ -1,0 +1,33 @@
+# ruff: noqa: A005 - the folder's name is given; nothing here is imported as a top-level module
+"""Queues between agents, recorder and replayer."""
+
+from ferret.queue.codec import decode_captured, encode_captured
+from ferret.queue.interface import (
+    FIFO_PRIORITY,
+    MAX_PRIORITY,
+    MessageQueue,
+    Queued,
+    QueueEmptyError,
+    QueueError,
+    QueueFullError,
+)
+from ferret.queue.limits import QueueLimits, choose_limits
+from ferret.queue.memory import MemoryQueue
+from ferret.queue.posix import PosixQueue, posix_queues_work
+
+__all__ = [
+    "FIFO_PRIORITY",
+    "MAX_PRIORITY",
+    "MemoryQueue",
+    "MessageQueue",
+    "PosixQueue",
+    "QueueEmptyError",
+    "QueueError",
+    "QueueFullError",
+    "QueueLimits",
+    "Queued",
+    "choose_limits",
+    "decode_captured",
+    "encode_captured",
+    "posix_queues_work",
+]

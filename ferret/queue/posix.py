@@ -1,0 +1,224 @@
+"""The queue in the kernel: POSIX message queues (mq_overview(7)) through posix_ipc.
+
+It works with the default limits: a message longer than a slot goes through in chunks (`ferret.queue.chunks`).
+Writers of any process take turns by flock(2) on the queue's own descriptor, so that chunks of one message lie together;
+the kernel opens the lock when a writer dies. The one reader holds a lock of the other family (fcntl(2), open file
+description locks, which do not meet flock's) for as long as its queue is open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import posix_ipc
+
+from ferret.queue.chunks import MAX_CHUNKS, Assembler, chunks_needed, split
+from ferret.queue.interface import (
+    FIFO_PRIORITY,
+    MessageQueue,
+    Queued,
+    QueueEmptyError,
+    QueueError,
+    QueueFullError,
+    check_priority,
+)
+from ferret.queue.limits import QueueLimits, choose_limits
+
+_READER_LOCK = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+_PAUSE = 0.0005  # seconds between two looks at a lock or a full queue
+_TURN = 0.02  # seconds that even a writer in a hurry waits for the one before it, who is merely sending
+_MODE = 0o600
+
+
+class PosixQueue(MessageQueue):
+    """A POSIX message queue of this host, open for putting and getting.
+
+    May be used from several threads, and after a fork the child opens the queue anew by itself.
+    """
+
+    def __init__(self, name: str, *, created: bool = False, kernel_queue: Any = None) -> None:
+        """Open the queue `name` ("/ferret"); raises QueueError when there is none. See `create`."""
+        self.name = name
+        self._created = created
+        self._queue: Any = kernel_queue if kernel_queue is not None else _open(name)
+        self._pid = os.getpid()
+        self._turn = threading.Lock()
+        self._reading = False
+        self._assembler = Assembler()
+        self._number = int.from_bytes(os.urandom(4), "big")
+        self._slot_size = int(self._queue.max_message_size)
+        self._capacity = int(self._queue.max_messages)
+
+    @classmethod
+    def create(cls, name: str, limits: QueueLimits | None = None) -> PosixQueue:
+        """Make a new queue, `choose_limits()` wide, readable by this user only. QueueError when it exists already.
+
+        Where other queues of the user leave too little of RLIMIT_MSGQUEUE, it gets fewer slots.
+        """
+        wanted = limits or choose_limits()
+        slots = wanted.slots
+        while True:
+            try:
+                kernel_queue = posix_ipc.MessageQueue(
+                    name,
+                    posix_ipc.O_CREX,
+                    mode=_MODE,
+                    max_messages=slots,
+                    max_message_size=wanted.slot_size,
+                )
+                return cls(name, created=True, kernel_queue=kernel_queue)
+            except posix_ipc.ExistentialError as error:
+                raise QueueError(f"the POSIX queue {name} exists already; is another recorder running?") from error
+            except (OSError, ValueError, MemoryError) as error:
+                if slots == 1 or isinstance(error, ValueError):
+                    raise QueueError(f"the kernel refuses a POSIX queue {name} of {wanted}: {error}") from error
+                slots //= 2
+
+    def put(self, octets: bytes, priority: int = FIFO_PRIORITY, timeout: float | None = 0.0) -> None:
+        """See `MessageQueue.put`. A message of more slots than the queue has is a QueueError at once."""
+        check_priority(priority)
+        queue = self._opened()
+        needed = chunks_needed(len(octets), self._slot_size)
+        if needed > min(self._capacity, MAX_CHUNKS):
+            raise QueueError(
+                f"a message of {len(octets)} octets needs {needed} slots, {self.name} has {self._capacity}"
+            )
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._turn.acquire(timeout=-1 if timeout is None else max(timeout, _TURN)):
+            raise QueueFullError(f"other writers held the queue {self.name} for {timeout} s")
+        try:
+            self._put_in_turn(queue, octets, needed, priority, deadline)
+        finally:
+            self._turn.release()
+
+    def _put_in_turn(self, queue: Any, octets: bytes, needed: int, priority: int, deadline: float | None) -> None:
+        turn = None if deadline is None else max(deadline, time.monotonic() + _TURN)
+        self._wait(lambda: _try_flock(queue.mqd), turn)
+        try:
+            # While the lock is ours only readers move, so room once seen stays, and the message goes in whole.
+            self._wait(lambda: self._capacity - queue.current_messages >= needed, deadline)
+            self._number = (self._number + 1) & 0xFFFFFFFF
+            for slot in split(octets, self._number, self._slot_size):
+                queue.send(slot, 0, priority)
+        except posix_ipc.BusyError as error:
+            raise QueueFullError(f"a stranger writes to the queue {self.name}") from error
+        finally:
+            fcntl.flock(queue.mqd, fcntl.LOCK_UN)
+
+    def _wait(self, ready: Callable[[], bool], deadline: float | None) -> None:
+        while not ready():
+            if deadline is not None and time.monotonic() >= deadline:
+                raise QueueFullError(f"the queue {self.name} is full ({self._capacity} slots)")
+            time.sleep(_PAUSE)
+
+    def get(self, timeout: float | None = 0.0) -> Queued:
+        """See `MessageQueue.get`. QueueError when another process reads this queue already."""
+        queue = self._opened()
+        if not self._reading:
+            self._become_reader(queue)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                slot, priority = queue.receive(left)
+            except posix_ipc.BusyError as error:
+                raise QueueEmptyError(f"the queue {self.name} is empty") from error
+            message = self._assembler.add(slot, priority)
+            if message is not None:
+                return message
+
+    def _become_reader(self, queue: Any) -> None:
+        try:
+            fcntl.fcntl(queue.mqd, fcntl.F_OFD_SETLK, _READER_LOCK)
+        except OSError as error:
+            raise QueueError(f"another process reads the queue {self.name}; one reader at a time") from error
+        self._reading = True
+
+    @property
+    def depth(self) -> int:
+        """See `MessageQueue.depth`."""
+        return int(self._opened().current_messages)
+
+    @property
+    def capacity(self) -> int:
+        """See `MessageQueue.capacity`."""
+        return self._capacity
+
+    def slots(self, length: int) -> int:
+        """See `MessageQueue.slots`."""
+        return chunks_needed(length, self._slot_size)
+
+    @property
+    def discarded(self) -> int:
+        """See `MessageQueue.discarded`."""
+        return self._assembler.discarded
+
+    def fileno(self) -> int:
+        """See `MessageQueue.fileno`: Linux's message queue descriptors can be polled."""
+        return int(self._opened().mqd)
+
+    def close(self) -> None:
+        """See `MessageQueue.close`."""
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            queue.close()
+
+    def unlink(self) -> None:
+        """See `MessageQueue.unlink`."""
+        with contextlib.suppress(posix_ipc.ExistentialError):
+            posix_ipc.unlink_message_queue(self.name)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        if self._created and self._pid == os.getpid():
+            self.unlink()
+
+    def _opened(self) -> Any:
+        if self._queue is None:
+            raise QueueError(f"the queue {self.name} is closed")
+        if self._pid != os.getpid():
+            # A forked child shares its parent's open file, and with it the parent's locks: it needs one of its own.
+            self._queue = _open(self.name)
+            self._pid = os.getpid()
+            self._turn = threading.Lock()
+            self._reading = self._created = False
+            self._assembler = Assembler()
+        return self._queue
+
+
+def _open(name: str) -> Any:
+    try:
+        return posix_ipc.MessageQueue(name)
+    except posix_ipc.ExistentialError as error:
+        raise QueueError(f"there is no POSIX queue {name}") from error
+    except (OSError, ValueError) as error:
+        raise QueueError(f"the POSIX queue {name} cannot be opened: {error}") from error
+
+
+def _try_flock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def posix_queues_work() -> bool:
+    """Whether this system has POSIX message queues and lets us use them."""
+    name = f"/ferret-probe-{os.getpid()}"
+    try:
+        with PosixQueue.create(name, QueueLimits(1, 64)) as queue:
+            queue.put(b"probe")
+            return queue.get() == Queued(b"probe", FIFO_PRIORITY)
+    except (QueueError, OSError):
+        return False
