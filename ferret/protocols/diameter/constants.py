@@ -1,0 +1,278 @@
+"""Numbers of Diameter and of the 3GPP applications that FERRET reads: commands, applications, results, vendors.
+
+Sources: RFC 6733, RFC 8506, TS 29.272 (S6a), TS 29.229 (Cx), TS 29.212 (Gx), TS 29.214 (Rx), TS 32.299 (Gy).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+from typing import Final
+
+VERSION: Final = 1  # RFC 6733 clause 3
+HEADER_OCTETS: Final = 20
+MAX_MESSAGE_OCTETS: Final = 1 << 20  # ours: the 24-bit length would allow 16 MB, no 3GPP message comes near
+MAX_GROUP_DEPTH: Final = 16  # ours: 3GPP nests five deep; what lies deeper stays octets
+
+PORT: Final = 3868  # RFC 6733 clause 2.1, TCP and SCTP
+SCTP_PPID: Final = 46  # RFC 6733 clause 11.4, clear text
+
+VENDOR_NONE: Final = 0
+VENDOR_3GPP: Final = 10415
+VENDOR_ETSI: Final = 13019
+VENDOR_3GPP2: Final = 5535
+
+
+class MessageFlag(IntFlag):
+    """Command flags (RFC 6733 clause 3)."""
+
+    REQUEST = 0x80
+    PROXIABLE = 0x40
+    ERROR = 0x20
+    RETRANSMITTED = 0x10
+
+
+class AvpFlag(IntFlag):
+    """AVP flags (RFC 6733 clause 4.1)."""
+
+    VENDOR = 0x80
+    MANDATORY = 0x40
+    PROTECTED = 0x20
+
+
+class Application(IntEnum):
+    """Application identifiers (RFC 6733 clause 2.4, TS 29.230 clause 5)."""
+
+    BASE = 0
+    ACCOUNTING = 3  # Rf
+    CREDIT_CONTROL = 4  # Gy, Ro
+    CX = 16777216
+    SH = 16777217
+    ZH = 16777221
+    RX_RELEASE_6 = 16777229
+    RX = 16777236
+    GX_RELEASE_6 = 16777224
+    GX = 16777238
+    S6A = 16777251
+    S13 = 16777252
+    SLG = 16777255
+    SLH = 16777291
+    SY = 16777302
+    SGD = 16777313
+    S6C = 16777312
+    SWX = 16777265
+    S6B = 16777272
+    RELAY = 0xFFFFFFFF
+
+
+class Command(IntEnum):
+    """Command codes (RFC 6733 clause 3.1, RFC 8506 clause 3, TS 29.230 clause 4)."""
+
+    CAPABILITIES_EXCHANGE = 257
+    RE_AUTH = 258
+    AA = 265
+    ACCOUNTING = 271
+    CREDIT_CONTROL = 272
+    ABORT_SESSION = 274
+    SESSION_TERMINATION = 275
+    DEVICE_WATCHDOG = 280
+    DISCONNECT_PEER = 282
+    USER_AUTHORIZATION = 300
+    SERVER_ASSIGNMENT = 301
+    LOCATION_INFO = 302
+    MULTIMEDIA_AUTH = 303
+    REGISTRATION_TERMINATION = 304
+    PUSH_PROFILE = 305
+    USER_DATA = 306
+    PROFILE_UPDATE = 307
+    SUBSCRIBE_NOTIFICATIONS = 308
+    PUSH_NOTIFICATION = 309
+    UPDATE_LOCATION = 316
+    CANCEL_LOCATION = 317
+    AUTHENTICATION_INFORMATION = 318
+    INSERT_SUBSCRIBER_DATA = 319
+    DELETE_SUBSCRIBER_DATA = 320
+    PURGE_UE = 321
+    RESET = 322
+    NOTIFY = 323
+    ME_IDENTITY_CHECK = 324
+    SPENDING_LIMIT = 8388635
+    SPENDING_STATUS_NOTIFICATION = 8388636
+
+
+class ResultCode(IntEnum):
+    """Result-Code values (RFC 6733 clause 7.1, RFC 8506 clause 9)."""
+
+    MULTI_ROUND_AUTH = 1001
+    SUCCESS = 2001
+    LIMITED_SUCCESS = 2002
+    COMMAND_UNSUPPORTED = 3001
+    UNABLE_TO_DELIVER = 3002
+    REALM_NOT_SERVED = 3003
+    TOO_BUSY = 3004
+    LOOP_DETECTED = 3005
+    REDIRECT_INDICATION = 3006
+    APPLICATION_UNSUPPORTED = 3007
+    INVALID_HDR_BITS = 3008
+    INVALID_AVP_BITS = 3009
+    UNKNOWN_PEER = 3010
+    AUTHENTICATION_REJECTED = 4001
+    OUT_OF_SPACE = 4002
+    ELECTION_LOST = 4003
+    END_USER_SERVICE_DENIED = 4010
+    CREDIT_CONTROL_NOT_APPLICABLE = 4011
+    CREDIT_LIMIT_REACHED = 4012
+    AVP_UNSUPPORTED = 5001
+    UNKNOWN_SESSION_ID = 5002
+    AUTHORIZATION_REJECTED = 5003
+    INVALID_AVP_VALUE = 5004
+    MISSING_AVP = 5005
+    RESOURCES_EXCEEDED = 5006
+    CONTRADICTING_AVPS = 5007
+    AVP_NOT_ALLOWED = 5008
+    AVP_OCCURS_TOO_MANY_TIMES = 5009
+    NO_COMMON_APPLICATION = 5010
+    UNSUPPORTED_VERSION = 5011
+    UNABLE_TO_COMPLY = 5012
+    INVALID_BIT_IN_HEADER = 5013
+    INVALID_AVP_LENGTH = 5014
+    INVALID_MESSAGE_LENGTH = 5015
+    INVALID_AVP_BIT_COMBO = 5016
+    NO_COMMON_SECURITY = 5017
+    USER_UNKNOWN = 5030
+    RATING_FAILED = 5031
+
+
+class CxResult(IntEnum):
+    """Experimental-Result-Code values of Cx (TS 29.229 clause 6.2)."""
+
+    FIRST_REGISTRATION = 2001
+    SUBSEQUENT_REGISTRATION = 2002
+    UNREGISTERED_SERVICE = 2003
+    SUCCESS_SERVER_NAME_NOT_STORED = 2004
+    ERROR_USER_UNKNOWN = 5001
+    ERROR_IDENTITIES_DONT_MATCH = 5002
+    ERROR_IDENTITY_NOT_REGISTERED = 5003
+    ERROR_ROAMING_NOT_ALLOWED = 5004
+    ERROR_IDENTITY_ALREADY_REGISTERED = 5005
+    ERROR_AUTH_SCHEME_NOT_SUPPORTED = 5006
+    ERROR_IN_ASSIGNMENT_TYPE = 5007
+    ERROR_TOO_MUCH_DATA = 5008
+    ERROR_NOT_SUPPORTED_USER_DATA = 5009
+    ERROR_FEATURE_UNSUPPORTED = 5011
+
+
+class S6aResult(IntEnum):
+    """Experimental-Result-Code values of S6a (TS 29.272 clause 7.4)."""
+
+    AUTHENTICATION_DATA_UNAVAILABLE = 4181
+    ERROR_USER_UNKNOWN = 5001
+    ERROR_ROAMING_NOT_ALLOWED = 5004
+    ERROR_UNKNOWN_EPS_SUBSCRIPTION = 5420
+    ERROR_RAT_NOT_ALLOWED = 5421
+    ERROR_EQUIPMENT_UNKNOWN = 5422
+    ERROR_UNKNOWN_SERVING_NODE = 5423
+
+
+class GxResult(IntEnum):
+    """Experimental-Result-Code values of Gx (TS 29.212 clause 5.5)."""
+
+    PCC_BEARER_EVENT = 4141
+    PCC_RULE_EVENT = 5142
+    ERROR_INITIAL_PARAMETERS = 5140
+    ERROR_TRIGGER_EVENT = 5141
+    ERROR_BEARER_NOT_AUTHORIZED = 5143
+    ERROR_TRAFFIC_MAPPING_INFO_REJECTED = 5144
+    ERROR_CONFLICTING_REQUEST = 5147
+
+
+class RxResult(IntEnum):
+    """Experimental-Result-Code values of Rx (TS 29.214 clause 5.5)."""
+
+    INVALID_SERVICE_INFORMATION = 5061
+    FILTER_RESTRICTIONS = 5062
+    REQUESTED_SERVICE_NOT_AUTHORIZED = 5063
+    DUPLICATED_AF_SESSION = 5064
+    IP_CAN_SESSION_NOT_AVAILABLE = 5065
+    UNAUTHORIZED_NON_EMERGENCY_SESSION = 5066
+    UNAUTHORIZED_SPONSORED_DATA_CONNECTIVITY = 5067
+    TEMPORARY_NETWORK_FAILURE = 5068
+
+
+class CcRequestType(IntEnum):
+    """CC-Request-Type (RFC 8506 clause 8.3)."""
+
+    INITIAL = 1
+    UPDATE = 2
+    TERMINATION = 3
+    EVENT = 4
+
+
+class SubscriptionIdType(IntEnum):
+    """Subscription-Id-Type (RFC 8506 clause 8.47)."""
+
+    END_USER_E164 = 0
+    END_USER_IMSI = 1
+    END_USER_SIP_URI = 2
+    END_USER_NAI = 3
+    END_USER_PRIVATE = 4
+
+
+class FlowStatus(IntEnum):
+    """Flow-Status (TS 29.214 clause 5.3.11)."""
+
+    ENABLED_UPLINK = 0
+    ENABLED_DOWNLINK = 1
+    ENABLED = 2
+    DISABLED = 3
+    REMOVED = 4
+
+
+class FlowUsage(IntEnum):
+    """Flow-Usage (TS 29.214 clause 5.3.12)."""
+
+    NO_INFORMATION = 0
+    RTCP = 1
+    AF_SIGNALLING = 2
+
+
+class FlowDirection(IntEnum):
+    """Flow-Direction (TS 29.212 clause 5.3.65)."""
+
+    UNSPECIFIED = 0
+    DOWNLINK = 1
+    UPLINK = 2
+    BIDIRECTIONAL = 3
+
+
+class MediaType(IntEnum):
+    """Media-Type (TS 29.214 clause 5.3.19)."""
+
+    AUDIO = 0
+    VIDEO = 1
+    DATA = 2
+    APPLICATION = 3
+    CONTROL = 4
+    TEXT = 5
+    MESSAGE = 6
+    OTHER = 0xFFFFFFFF
+
+
+class TerminationCause(IntEnum):
+    """Termination-Cause (RFC 6733 clause 8.15)."""
+
+    LOGOUT = 1
+    SERVICE_NOT_PROVIDED = 2
+    BAD_ANSWER = 3
+    ADMINISTRATIVE = 4
+    LINK_BROKEN = 5
+    AUTH_EXPIRED = 6
+    USER_MOVED = 7
+    SESSION_TIMEOUT = 8
+
+
+class DisconnectCause(IntEnum):
+    """Disconnect-Cause (RFC 6733 clause 5.4.3)."""
+
+    REBOOTING = 0
+    BUSY = 1
+    DO_NOT_WANT_TO_TALK_TO_YOU = 2
