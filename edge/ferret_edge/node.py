@@ -1,0 +1,276 @@
+"""An edge NF: the core's NF logic, its wires to the other members, and the replay port's service around it.
+
+What the NF makes goes to another member over a real socket, or is caught at the border; either way it is compared with
+what the recording holds. Only the reconfiguration, and what the real base station answers to it, leaves the edge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
+from time import monotonic
+
+import structlog
+from ferret.errors import FerretError, LocalMisuseError, ProtocolError
+from ferret.protocols.summary import Kind, Parameter, Protocol
+from ferret.records.decoding import decode, parameters, summarise
+from ferret.records.message import Interface, Role
+from ferret.replay.port import (
+    Ack,
+    Begin,
+    Command,
+    Context,
+    Deliver,
+    Expect,
+    Finish,
+    MadeOutput,
+    Noted,
+    Reconfigure,
+    Report,
+    Settle,
+    Settled,
+)
+from ferret.replay.rules import Rules
+from ferret_core.mme import Mme
+
+from ferret_core.nf import Input, Message, NetworkFunction, Note, Output, Peer, Send
+from ferret_edge.border import Border
+from ferret_edge.links.link import Link
+from ferret_edge.matching import Expected, Made, Match, OutputMatcher, shape_of
+from ferret_edge.metrics import EdgeMetrics
+from ferret_edge.protocols import protocol_of
+
+log = structlog.get_logger(__name__)
+
+Reported = Callable[[Report], None]
+
+# Filled in by a protocol engine when a message leaves: not the NF's own output.
+_ENGINE_FILLED = frozenset(
+    {"header/Sequence Number", "header/Hop-by-Hop Identifier", "header/End-to-End Identifier"},
+)
+
+
+class EdgeNode:
+    """One edge NF. `wire` says whether a message is for another member (True) or crosses the border."""
+
+    def __init__(
+        self,
+        nf: NetworkFunction,
+        *,
+        rules: Rules,
+        wire: Callable[[Send], bool],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.nf = nf
+        self.links: dict[Interface, Link] = {}
+        self.metrics_of_nf = EdgeMetrics(str(nf.role))
+        self._wire = wire
+        self._clock = clock
+        self._border = Border()
+        self._matcher = OutputMatcher(rules)
+        self._report: Reported = _nobody
+        self._executed: set[int] = set()
+        self._numbers = count(1)
+        self._live = False
+        self._sent = 0
+        self._received = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Open every link."""
+        for link in dict.fromkeys(self.links.values()):
+            await link.start()
+
+    async def stop(self) -> None:
+        """Close every link."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for link in dict.fromkeys(self.links.values()):
+            await link.stop()
+
+    # The replay port's service.
+
+    def execute(self, command: Command, report: Reported) -> None:
+        """Execute a command once; a repeated one is only acknowledged again."""
+        self._report = report
+        if command.id in self._executed and not isinstance(command, (Begin, Settle)):
+            self.metrics_of_nf.repeated()
+            report(Ack(command.id))
+            return
+        self._dispatch(command)
+        self._executed.add(command.id)
+        if not isinstance(command, Settle):
+            report(Ack(command.id))
+
+    def _dispatch(self, command: Command) -> None:
+        match command:
+            case Begin():
+                self._begin()
+            case Context():
+                self._emit(self.nf.import_context(command.values, self._clock()))
+            case Deliver():
+                self._deliver(command)
+            case Expect():
+                self._expect(command)
+            case Settle():
+                self._report(Settled(command.id, self._sent, self._received))
+            case Reconfigure():
+                self._reconfigure(command)
+            case Finish():
+                self._finish()
+
+    def health(self) -> dict[str, object]:
+        """For `/healthz`."""
+        return {"status": "ok", "nf": str(self.nf.role), "address": self.nf.address, **self.nf.leftovers()}
+
+    def metrics(self) -> str:
+        """For `/metrics`."""
+        for kind, number in self.nf.leftovers().items():
+            self.metrics_of_nf.held(kind, number)
+        return self.metrics_of_nf.text()
+
+    def _begin(self) -> None:
+        self._matcher.begin()
+        self._executed.clear()
+        self._live = False
+
+    def _deliver(self, command: Deliver) -> None:
+        interface, peer = Interface(command.interface), Peer(Role(command.peer_role), command.peer_address)
+        self.metrics_of_nf.delivered(command.interface)
+        try:
+            message = decode(Protocol(command.protocol), command.octets)
+            is_answer = summarise(Protocol(command.protocol), message).kind is Kind.RESPONSE
+            event = self._border.arrived(interface, peer, message, is_answer)
+            self._run(event)
+        except FerretError as error:
+            self.metrics_of_nf.refused()
+            self._report(Noted("stimulus_refused", {"id": command.id, "reason": str(error)}))
+
+    def _expect(self, command: Expect) -> None:
+        protocol = Protocol(command.protocol)
+        wanted = _compared(parameters(protocol, decode(protocol, command.octets)))
+        shape = shape_of(protocol, command.interface, command.name, wanted)
+        match = self._matcher.expect(Expected(command.id, shape, wanted))
+        if match is not None:
+            self._report_match(match)
+
+    def _reconfigure(self, command: Reconfigure) -> None:
+        if not isinstance(self.nf, Mme):
+            raise LocalMisuseError(f"only the MME reconfigures, not the {self.nf.role}")
+        self._live = True
+        self._emit(self.nf.reconfigure(command.subscriber, self._clock()), live=True)
+
+    def _finish(self) -> None:
+        for made in self._matcher.unasked():
+            self._report(_output(made, 0))
+
+    # What other members and real base stations send.
+
+    def arrived(self, event: Input) -> None:
+        """Another member has sent something."""
+        self._received += 1
+        self._guarded(event, live=False)
+
+    def arrived_live(self, event: Input) -> None:
+        """A real base station has sent something; what follows goes back to it."""
+        self._guarded(event, live=True)
+
+    def _guarded(self, event: Input, *, live: bool) -> None:
+        """A member's bad message costs that message, never the NF."""
+        try:
+            self._run(event, live=live)
+        except ProtocolError as error:
+            self.metrics_of_nf.refused()
+            log.warning("message_refused", nf=str(self.nf.role), reason=str(error))
+            self._report(Noted("message_refused", {"reason": str(error)}))
+
+    def _run(self, event: Input, *, live: bool = False) -> None:
+        self._emit(self.nf.receive(event, self._clock()), live=live)
+
+    # What the NF makes.
+
+    def _emit(self, outputs: Sequence[Output] | Iterable[Output], *, live: bool = False) -> None:
+        for output in outputs:
+            if isinstance(output, Note):
+                self._noted(output)
+            elif live and output.interface is Interface.S1_MME:
+                self.metrics_of_nf.output("live")
+                self.links[Interface.S1_MME].send(output)
+            elif self._wire(output):
+                self._sent += 1
+                self._check(output, output.message)
+                self.metrics_of_nf.output("sent")
+                self.links[output.interface].send(output)
+            else:
+                self.metrics_of_nf.output("caught")
+                self._check(output, self._border.caught(output))
+        self._set_timer()
+
+    def _noted(self, note: Note) -> None:
+        log.debug(note.event, nf=str(self.nf.role), **dict(note.fields))
+        self._report(Noted(note.event, note.fields))
+
+    def _check(self, output: Send, message: Message) -> None:
+        protocol = protocol_of(message)
+        found = _compared(parameters(protocol, message))
+        name = summarise(protocol, message).name
+        shape = shape_of(protocol, str(output.interface), name, found)
+        made = Made(next(self._numbers), shape, str(output.peer.role), message.encode(), found)
+        match = self._matcher.produced(made)
+        if match is not None:
+            self._report_match(match)
+
+    def _report_match(self, match: Match) -> None:
+        for difference in match.result.differences:
+            self.metrics_of_nf.difference(str(difference.risk))
+        self._report(
+            _output(
+                match.made,
+                match.expected.id,
+                tuple(d.as_json() for d in match.result.differences),
+                tuple((str(p.domain), p.recorded, p.edge) for p in match.result.pairs),
+            )
+        )
+
+    # Timers.
+
+    def _set_timer(self) -> None:
+        deadline = self.nf.deadline()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, deadline - self._clock()), self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._emit(self.nf.wake(self._clock()))
+
+
+def _nobody(_: Report) -> None:
+    """No replayer is connected yet."""
+
+
+def _compared(found: Sequence[Parameter]) -> tuple[Parameter, ...]:
+    return tuple(p for p in found if p.path not in _ENGINE_FILLED)
+
+
+def _output(
+    made: Made,
+    expected: int,
+    differences: tuple[Mapping[str, object], ...] = (),
+    pairs: tuple[tuple[str, str | int, str | int], ...] = (),
+) -> MadeOutput:
+    shape = made.shape
+    return MadeOutput(
+        expected,
+        str(shape.protocol),
+        shape.interface,
+        made.peer_role,
+        shape.name,
+        made.octets,
+        differences,
+        pairs,
+    )
