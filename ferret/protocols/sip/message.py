@@ -22,6 +22,7 @@ VERSION = "SIP/2.0"
 _HEADER_END = re.compile(rb"\n\r?\n")
 _LINE = re.compile(rb"[^\n]*\n(?:[ \t]+[^\n]*\n)*")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_NAME = re.compile(r"[!-9;-~]+\Z")
 _FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")
 _REQUEST_LINE = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]+)[ \t]+(\S.*?)[ \t]+SIP/\d+\.\d+[ \t]*\Z")
 _STATUS_LINE = re.compile(r"SIP/\d+\.\d+[ \t]+(\d{3})(?:[ \t]+(.*))?\Z")
@@ -132,6 +133,8 @@ class Message:
         """The same request for another Request-URI."""
         if not self.is_request:
             raise LocalMisuseError("a response has no Request-URI")
+        if not uri or any(letter in uri for letter in " \t\r\n"):
+            raise LocalMisuseError("white space in a Request-URI")
         return replace(self, start_line=f"{self.method} {uri} {VERSION}")
 
     def with_header(self, name: str, value: str) -> Message:
@@ -203,8 +206,8 @@ class Message:
 
 def header_line(name: str, value: str, line_end: bytes = b"\r\n") -> HeaderLine:
     """A new header line. Raises LocalMisuseError where the value would break out of its line."""
-    if "\n" in value or "\r" in value or "\n" in name:
-        raise LocalMisuseError(f"a line break in header field {name!r}")
+    if "\n" in value or "\r" in value or not _NAME.match(name):
+        raise LocalMisuseError(f"a header field that cannot be written: {name!r}")
     raw = f"{name}: {value}".encode("utf-8", "surrogateescape") + line_end
     return HeaderLine(name, canonical(name), value, raw)
 

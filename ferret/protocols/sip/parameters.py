@@ -76,12 +76,15 @@ def parameters(message: Message) -> list[Parameter]:
 
 def _unique(found: Iterable[tuple[str, str | int | None]]) -> list[Parameter]:
     """Paths are unique: what a sender wrote twice (a parameter, a line of SDP) is numbered from the second on."""
-    seen: dict[str, int] = {}
+    seen: set[str] = set()
     result = []
     for path, value in found:
-        count = seen.get(path, 0)
-        seen[path] = count + 1
-        result.append(Parameter(f"{path}[{count}]" if count else path, value))
+        unique, count = path, 0
+        while unique in seen:
+            count += 1
+            unique = f"{path}[{count}]"
+        seen.add(unique)
+        result.append(Parameter(unique, value))
     return result
 
 
