@@ -14,6 +14,8 @@ from ferret.protocols.diameter.codec import decode, decode_avps, peek, split
 from ferret.protocols.diameter.constants import Application, Command, ResultCode
 from ferret.protocols.diameter.definition import AvpDefinition, AvpType
 from ferret.protocols.diameter.dictionary import by_name, definition_of, name_of
+from ferret.protocols.diameter.parameters import parameters
+from ferret.protocols.diameter.summary import result_of, summarise
 from ferret.protocols.diameter.tree import Avp, Message
 
 __all__ = [
@@ -31,7 +33,10 @@ __all__ = [
     "decode_avps",
     "definition_of",
     "name_of",
+    "parameters",
     "peek",
     "request",
+    "result_of",
     "split",
+    "summarise",
 ]
