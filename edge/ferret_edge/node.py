@@ -229,7 +229,7 @@ class EdgeNode:
                 match.made,
                 match.expected.id,
                 tuple(d.as_json() for d in match.result.differences),
-                tuple((str(p.domain), p.recorded, p.edge) for p in match.result.pairs),
+                tuple(tuple(pair) for pair in match.result.pairs),
             )
         )
 
@@ -261,7 +261,7 @@ def _output(
     made: Made,
     expected: int,
     differences: tuple[Mapping[str, object], ...] = (),
-    pairs: tuple[tuple[str, str | int, str | int], ...] = (),
+    pairs: tuple[tuple[str | int, ...], ...] = (),
 ) -> MadeOutput:
     shape = made.shape
     return MadeOutput(

@@ -27,7 +27,7 @@ class Begin:
     KIND: ClassVar[str] = "begin"
     id: int
     recording: str
-    border: Mapping[str, str] = field(default_factory=dict)  # address[:port] of an NF outside → its role
+    translation: Mapping[str, object] = field(default_factory=dict)  # a snapshot: where only NF names differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class MadeOutput:
     name: str
     octets: bytes
     differences: tuple[Mapping[str, object], ...] = ()
-    pairs: tuple[tuple[str, str | int, str | int], ...] = ()
+    pairs: tuple[tuple[str | int, ...], ...] = ()  # each the fields of a `translation.Pair`
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def decode_frame(text: str) -> Frame:
             values["octets"] = base64.b64decode(values["octets"], validate=True)
         if kind is MadeOutput:
             values["differences"] = tuple(values["differences"])
-            values["pairs"] = tuple((str(d), r, e) for d, r, e in values["pairs"])
+            values["pairs"] = tuple(tuple(pair) for pair in values["pairs"])
         return kind(**values)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, binascii.Error) as error:
         raise PeerViolationError(f"replay port: not a frame: {type(error).__name__}: {error}") from error
