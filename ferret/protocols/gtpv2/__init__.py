@@ -24,7 +24,9 @@ from ferret.protocols.gtpv2.constants import (
 )
 from ferret.protocols.gtpv2.location import Location, Uli
 from ferret.protocols.gtpv2.names import ANSWERED_BY, ANSWERS, ie_name, message_name
+from ferret.protocols.gtpv2.parameters import parameters
 from ferret.protocols.gtpv2.pco import Ipcp, Pco, PcoContainer, PcoId
+from ferret.protocols.gtpv2.summary import summarise
 from ferret.protocols.gtpv2.views import (
     Ambr,
     Apn,
@@ -142,7 +144,9 @@ __all__ = [
     "f_teid",
     "ie_name",
     "message_name",
+    "parameters",
     "peek",
     "refusal",
     "request",
+    "summarise",
 ]

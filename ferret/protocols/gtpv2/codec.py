@@ -190,6 +190,11 @@ def _decode_group(octets: bytes, start: int, depth: int) -> bytes | tuple[Ie, ..
         return octets
 
 
+def kind_of(message_type: int) -> Kind:
+    """What part a message of this type plays in its transaction."""
+    return _KINDS[message_type & 0xFF]
+
+
 def decode(octets: bytes) -> Message:
     """Read one message and what trails it in its datagram. Raises DecodeError."""
     if len(octets) < 8:

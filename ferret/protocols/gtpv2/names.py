@@ -225,7 +225,7 @@ IE_NAMES: Final[dict[int, str]] = {
     169: "TWAN Identifier",
     170: "ULI Timestamp",
     171: "MBMS Flags",
-    172: "RAN/NAS Cause",
+    172: "RAN NAS Cause",
     173: "CN Operator Selection Entity",
     174: "Trusted WLAN Mode Indication",
     175: "Node Number",

@@ -61,26 +61,27 @@ class ComponentType(IntEnum):
     ETHERTYPE = 0x87
 
 
+# The specification's names, without the slashes that separate the parts of a parameter's path.
 COMPONENT_NAMES: dict[int, str] = {
     0x10: "IPv4 remote address",
     0x11: "IPv4 local address",
     0x20: "IPv6 remote address",
-    0x21: "IPv6 remote address/prefix length",
-    0x23: "IPv6 local address/prefix length",
-    0x30: "Protocol identifier/Next header",
+    0x21: "IPv6 remote prefix",
+    0x23: "IPv6 local prefix",
+    0x30: "Protocol identifier",
     0x40: "Single local port",
     0x41: "Local port range",
     0x50: "Single remote port",
     0x51: "Remote port range",
     0x60: "Security parameter index",
-    0x70: "Type of service/Traffic class",
+    0x70: "Type of service",
     0x80: "Flow label",
     0x81: "Destination MAC address",
     0x82: "Source MAC address",
     0x83: "802.1Q C-TAG VID",
     0x84: "802.1Q S-TAG VID",
-    0x85: "802.1Q C-TAG PCP/DEI",
-    0x86: "802.1Q S-TAG PCP/DEI",
+    0x85: "802.1Q C-TAG PCP and DEI",
+    0x86: "802.1Q S-TAG PCP and DEI",
     0x87: "Ethertype",
 }
 _LENGTHS = {

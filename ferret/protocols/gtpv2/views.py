@@ -26,42 +26,44 @@ def _need(value: bytes, length: int, what: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Digits(View):
+class Digits(View):
     """A TBCD string."""
 
     digits: str
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
+        """Read a value. Raises DecodeError."""
         return cls(decode_tbcd(value))
 
     def encode(self) -> bytes:
+        """The octets. Raises ValueError where a character is no TBCD digit."""
         return encode_tbcd(self.digits)
 
 
 @dataclass(frozen=True, slots=True)
-class Imsi(_Digits):
+class Imsi(Digits):
     """IMSI (clause 8.3)."""
 
     ie_type: ClassVar[int] = IeType.IMSI
 
 
 @dataclass(frozen=True, slots=True)
-class Mei(_Digits):
+class Mei(Digits):
     """Mobile Equipment Identity, an IMEI or IMEISV (clause 8.10)."""
 
     ie_type: ClassVar[int] = IeType.MEI
 
 
 @dataclass(frozen=True, slots=True)
-class Msisdn(_Digits):
+class Msisdn(Digits):
     """MSISDN with its country code, without plus sign (clause 8.11)."""
 
     ie_type: ClassVar[int] = IeType.MSISDN
 
 
 @dataclass(frozen=True, slots=True)
-class _Number(View):
+class Number(View):
     """An unsigned number of `size` octets."""
 
     value: int
@@ -70,21 +72,23 @@ class _Number(View):
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
+        """Read a value. Raises DecodeError."""
         return cls(int.from_bytes(_need(value, cls.size, cls.__name__)[: cls.size], "big") & cls.mask)
 
     def encode(self) -> bytes:
+        """The octets. Raises OverflowError where the number does not fit."""
         return self.value.to_bytes(self.size, "big")
 
 
 @dataclass(frozen=True, slots=True)
-class Recovery(_Number):
+class Recovery(Number):
     """Recovery: the sender's restart counter (clause 8.5)."""
 
     ie_type: ClassVar[int] = IeType.RECOVERY
 
 
 @dataclass(frozen=True, slots=True)
-class Ebi(_Number):
+class Ebi(Number):
     """EPS Bearer ID (clause 8.8)."""
 
     ie_type: ClassVar[int] = IeType.EBI
@@ -92,14 +96,14 @@ class Ebi(_Number):
 
 
 @dataclass(frozen=True, slots=True)
-class RatTypeIe(_Number):
+class RatTypeIe(Number):
     """RAT Type (clause 8.17), a constants.RatType."""
 
     ie_type: ClassVar[int] = IeType.RAT_TYPE
 
 
 @dataclass(frozen=True, slots=True)
-class PdnTypeIe(_Number):
+class PdnTypeIe(Number):
     """PDN Type (clause 8.34), a constants.PdnType."""
 
     ie_type: ClassVar[int] = IeType.PDN_TYPE
@@ -107,14 +111,14 @@ class PdnTypeIe(_Number):
 
 
 @dataclass(frozen=True, slots=True)
-class Pti(_Number):
+class Pti(Number):
     """Procedure Transaction ID (clause 8.35)."""
 
     ie_type: ClassVar[int] = IeType.PTI
 
 
 @dataclass(frozen=True, slots=True)
-class ChargingId(_Number):
+class ChargingId(Number):
     """Charging ID (clause 8.29)."""
 
     ie_type: ClassVar[int] = IeType.CHARGING_ID
@@ -122,7 +126,7 @@ class ChargingId(_Number):
 
 
 @dataclass(frozen=True, slots=True)
-class ChargingCharacteristics(_Number):
+class ChargingCharacteristics(Number):
     """Charging Characteristics (clause 8.30): two octets as one number."""
 
     ie_type: ClassVar[int] = IeType.CHARGING_CHARACTERISTICS
@@ -130,14 +134,14 @@ class ChargingCharacteristics(_Number):
 
 
 @dataclass(frozen=True, slots=True)
-class ApnRestriction(_Number):
+class ApnRestriction(Number):
     """APN Restriction (clause 8.57)."""
 
     ie_type: ClassVar[int] = IeType.APN_RESTRICTION
 
 
 @dataclass(frozen=True, slots=True)
-class SelectionModeIe(_Number):
+class SelectionModeIe(Number):
     """Selection Mode (clause 8.58), a constants.SelectionMode."""
 
     ie_type: ClassVar[int] = IeType.SELECTION_MODE
@@ -145,70 +149,70 @@ class SelectionModeIe(_Number):
 
 
 @dataclass(frozen=True, slots=True)
-class DelayValue(_Number):
+class DelayValue(Number):
     """Delay before the next Downlink Data Notification, in units of 50 ms (clause 8.27)."""
 
     ie_type: ClassVar[int] = IeType.DELAY_VALUE
 
 
 @dataclass(frozen=True, slots=True)
-class BearerFlags(_Number):
+class BearerFlags(Number):
     """Bearer Flags (clause 8.32): bit 1 PPC, 2 VB, 3 Vind, 4 ASI."""
 
     ie_type: ClassVar[int] = IeType.BEARER_FLAGS
 
 
 @dataclass(frozen=True, slots=True)
-class BearerControlMode(_Number):
+class BearerControlMode(Number):
     """Bearer Control Mode (clause 8.60): 0 UE only, 1 UE and network."""
 
     ie_type: ClassVar[int] = IeType.BEARER_CONTROL_MODE
 
 
 @dataclass(frozen=True, slots=True)
-class NodeType(_Number):
+class NodeType(Number):
     """Node Type (clause 8.65): 0 MME, 1 SGSN."""
 
     ie_type: ClassVar[int] = IeType.NODE_TYPE
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeReportingAction(_Number):
+class ChangeReportingAction(Number):
     """Change Reporting Action (clause 8.61)."""
 
     ie_type: ClassVar[int] = IeType.CHANGE_REPORTING_ACTION
 
 
 @dataclass(frozen=True, slots=True)
-class DetachType(_Number):
+class DetachType(Number):
     """Detach Type (clause 8.81)."""
 
     ie_type: ClassVar[int] = IeType.DETACH_TYPE
 
 
 @dataclass(frozen=True, slots=True)
-class NodeFeatures(_Number):
+class NodeFeatures(Number):
     """Node Features (clause 8.83): bit 1 PRN, 2 MABR, 3 NTSR, 4 CIOT, 5 S1UN, 6 ETH, 7 MTEDT, 8 PSSET."""
 
     ie_type: ClassVar[int] = IeType.NODE_FEATURES
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceIndicator(_Number):
+class ServiceIndicator(Number):
     """Service indicator (clause 8.79): 1 CS call, 2 SMS."""
 
     ie_type: ClassVar[int] = IeType.SERVICE_INDICATOR
 
 
 @dataclass(frozen=True, slots=True)
-class EpcTimer(_Number):
+class EpcTimer(Number):
     """EPC Timer (clause 8.87): unit in bits 8 to 6, value in bits 5 to 1."""
 
     ie_type: ClassVar[int] = IeType.EPC_TIMER
 
 
 @dataclass(frozen=True, slots=True)
-class UliTimestamp(_Number):
+class UliTimestamp(Number):
     """ULI Timestamp (clause 8.101): seconds since 1900-01-01, UTC."""
 
     ie_type: ClassVar[int] = IeType.ULI_TIMESTAMP
@@ -216,7 +220,7 @@ class UliTimestamp(_Number):
 
 
 @dataclass(frozen=True, slots=True)
-class RfspIndex(_Number):
+class RfspIndex(Number):
     """RFSP Index (clause 8.77)."""
 
     ie_type: ClassVar[int] = IeType.RFSP_INDEX
@@ -224,10 +228,36 @@ class RfspIndex(_Number):
 
 
 @dataclass(frozen=True, slots=True)
-class SignallingPriorityIndication(_Number):
+class SignallingPriorityIndication(Number):
     """Signalling Priority Indication (clause 8.88): bit 1 LAPI."""
 
     ie_type: ClassVar[int] = IeType.SIGNALLING_PRIORITY_INDICATION
+
+
+NUMBERS: tuple[type[Number], ...] = (
+    Recovery,
+    Ebi,
+    RatTypeIe,
+    PdnTypeIe,
+    Pti,
+    ChargingId,
+    ChargingCharacteristics,
+    ApnRestriction,
+    SelectionModeIe,
+    DelayValue,
+    BearerFlags,
+    BearerControlMode,
+    NodeType,
+    ChangeReportingAction,
+    DetachType,
+    NodeFeatures,
+    ServiceIndicator,
+    EpcTimer,
+    UliTimestamp,
+    RfspIndex,
+    SignallingPriorityIndication,
+)
+"""Every view that is one number."""
 
 
 @dataclass(frozen=True, slots=True)
