@@ -1,6 +1,7 @@
 """The command `ferret`: sub-commands come from every installed package through the entry points `ferret.commands`.
 
-Exit status: 0 all well; 1 a replay that came out different or failed; 2 unusable input or configuration; 130 interrupted.
+Exit status: 0 all well; 1 a replay that came out different or failed; 2 unusable input or configuration;
+130 interrupted.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ferret.replay.plan import Part
-from ferret.replay.verdict import MessageResult, RecordingResult, ReplayResult, Verdict
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from ferret.replay.plan import Part
+from ferret.replay.verdict import MessageResult, RecordingResult, ReplayResult, Verdict
 
 _COLOURS = {Verdict.SAME: "green", Verdict.DIFFERENT: "yellow", Verdict.FAILED: "red"}
 _RISKS = {"high": "red", "medium": "yellow", "low": "dim"}

@@ -13,9 +13,8 @@ from itertools import count
 from typing import TypeVar
 
 from ferret.errors import PeerViolationError
-from ferret.records.message import Interface
-
 from ferret.protocols import diameter, gtpv2
+from ferret.records.message import Interface
 from ferret_core.nf import Message, Peer, Received, Send
 
 Key = TypeVar("Key")

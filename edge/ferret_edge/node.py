@@ -12,6 +12,8 @@ from itertools import count
 from time import monotonic
 
 import structlog
+from ferret_core.mme import Mme
+
 from ferret.errors import FerretError, LocalMisuseError, ProtocolError
 from ferret.protocols.summary import Kind, Parameter, Protocol
 from ferret.records.decoding import decode, parameters, summarise
@@ -32,8 +34,6 @@ from ferret.replay.port import (
     Settled,
 )
 from ferret.replay.rules import Rules
-from ferret_core.mme import Mme
-
 from ferret_core.nf import Input, Message, NetworkFunction, Note, Output, Peer, Send
 from ferret_edge.border import Border
 from ferret_edge.links.link import Link
@@ -49,6 +49,9 @@ Reported = Callable[[Report], None]
 _ENGINE_FILLED = frozenset(
     {"header/Sequence Number", "header/Hop-by-Hop Identifier", "header/End-to-End Identifier"},
 )
+
+
+NOT_EXPECTED = -1
 
 
 class EdgeNode:
@@ -163,7 +166,7 @@ class EdgeNode:
 
     def _finish(self) -> None:
         for made in self._matcher.unasked():
-            self._report(_output(made, 0))
+            self._report(_output(made, NOT_EXPECTED))
 
     # What other members and real base stations send.
 

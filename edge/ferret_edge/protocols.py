@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ferret.protocols.summary import Protocol
-
 from ferret.protocols import diameter, gtpv2, sip
+from ferret.protocols.summary import Protocol
 from ferret_core.nf import Message
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from aiohttp import WSMsgType, web
+
 from ferret.errors import FerretError, PeerViolationError
 from ferret.replay.port import MAX_FRAME_OCTETS, Ack, Command, Report, decode_frame, encode_frame
 

@@ -101,7 +101,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class MadeOutput:
-    """The NF made a message. `expected` is the id of the `Expect` that it answers, 0 if none asked for it."""
+    """The NF made a message. `expected` is the id of the `Expect` that it answers, -1 if none asked for it."""
 
     KIND: ClassVar[str] = "output"
     expected: int
