@@ -7,13 +7,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from ferret.errors import DecodeError
-from ferret.protocols.summary import Kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferret.errors import DecodeError
 from ferret.protocols import gtpv2
 from ferret.protocols.gtpv2 import Ie, IeType, Message, MessageType
+from ferret.protocols.summary import Kind
 
 ECHO = bytes.fromhex("40010009 00000100 03 0001 00 07".replace(" ", ""))
 

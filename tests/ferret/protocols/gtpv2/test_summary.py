@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ferret.errors import DecodeError
-from ferret.protocols.summary import Identifier, IdKind, Kind
 
+from ferret.errors import DecodeError
 from ferret.protocols import gtpv2
 from ferret.protocols.gtpv2 import Cause, Ebi, Ie, IeType, Message, MessageType, bearer_context
+from ferret.protocols.summary import Identifier, IdKind, Kind
 
 
 @pytest.fixture

@@ -5,21 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ferret.errors import DecodeError
-from ferret.protocols.gtpv2.tft import (
-    Component,
-    Direction,
-    PacketFilter,
-    Tft,
-    TftOperation,
-    TftParameter,
-    address,
-    port,
-    protocol,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferret.errors import DecodeError
 from ferret.protocols import gtpv2
 from ferret.protocols.gtpv2 import (
     Ambr,
@@ -47,6 +36,17 @@ from ferret.protocols.gtpv2 import (
     Uli,
     View,
     views,
+)
+from ferret.protocols.gtpv2.tft import (
+    Component,
+    Direction,
+    PacketFilter,
+    Tft,
+    TftOperation,
+    TftParameter,
+    address,
+    port,
+    protocol,
 )
 
 EXAMPLES: list[tuple[View, str]] = [
