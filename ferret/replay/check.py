@@ -10,6 +10,7 @@ Whose an allocated value is, is its rule's `scope`, a list of parts that are joi
     "@receiver"                 what the caller of `compare` gives under that name, for either side
     "IPv4 Address|IPv6 Address" the value of a parameter beside this one (the first that is there)
     "../Interface Type"         the value of a parameter beside the part that this one is in
+    "/Session-Id"               the value of the parameter at that path
 
 A pair whose scope is not known is not given out: a wrong owner would contradict the true one.
 """
@@ -289,6 +290,8 @@ def _beside(work: _Comparison, part: str, path: str) -> tuple[str, str] | None:
 
 
 def _place_beside(name: str, parent: str) -> str:
+    if name.startswith("/"):
+        return name[1:]
     while name.startswith("../"):
         name = name[3:]
         parent = parent.rpartition("/")[0]

@@ -88,7 +88,10 @@ ADDRESSES = frozenset({Domain.ADDRESS, Domain.UE_IP, Domain.SDP_ADDRESS})
 NAMES = frozenset({Domain.HOST, Domain.ORIGIN_HOST, Domain.ORIGIN_REALM})  # compared without regard to case
 NEVER_ZERO = frozenset({Domain.TEID, Domain.TEID_U, Domain.SDP_PORT})
 
-_HOST_TOKEN = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?")
+_HOST_TOKEN = re.compile(
+    r"(?<![0-9A-Fa-f:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Za-z:])"  # a bare IPv6 address
+    r"|(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?"
+)
 
 
 class Pair(NamedTuple):
@@ -181,7 +184,7 @@ class Translation:
         return (host, port) if found is None else _split(str(found), port)
 
     def text(self, value: str) -> str:
-        """`value` with every host (with or without port) of the recording replaced by the edge's."""
+        """`value` with every host (with or without port) and UE address of the recording replaced by the edge's."""
         if not self._has_hosts:
             return value
         return _HOST_TOKEN.sub(self._replace_host, value)
@@ -245,7 +248,7 @@ class Translation:
     def _put(self, key: _Key, edge: _Key) -> None:
         self._forward[key] = edge
         self._backward.setdefault(edge, key)
-        self._has_hosts = self._has_hosts or key.domain is Domain.HOST
+        self._has_hosts = self._has_hosts or key.domain in (Domain.HOST, Domain.UE_IP)
 
     def _seeded(self, value: Value) -> Value | None:
         found = self._forward.get(_Key(Domain.HOST, "", _text_host(str(value))))
@@ -255,16 +258,18 @@ class Translation:
         token = match.group()
         host, port = _split(token.lower(), 0)
         edge_host, edge_port = self.endpoint(host, port)
+        if edge_host == host:
+            edge_host = str(self.edge(Domain.UE_IP, host) or host)
         if (edge_host, edge_port) == (host, port):
             return token
-        bracketed = f"[{edge_host}]" if ":" in edge_host else edge_host
+        bracketed = f"[{edge_host}]" if ":" in edge_host and (edge_port or token[0] == "[") else edge_host
         return f"{bracketed}:{edge_port}" if edge_port else bracketed
 
 
 def canonical(domain: Domain, value: Value) -> Value:
     """`value` as the maps know it: numbers as int ("0x0a" is 10), addresses compressed, host names in lower case."""
     if domain in NUMERIC:
-        return _number(value)
+        return _number(value, 16 if domain is Domain.CHARGING_ID else 0)
     if domain in ADDRESSES:
         return _address(str(value))
     if domain in NAMES:
@@ -289,11 +294,12 @@ def teid_scope(interface_type: int, address: str) -> str:
     return f"{interface_type}/{_address(address)}"
 
 
-def _number(value: Value) -> Value:
+def _number(value: Value, base: int) -> Value:
+    """`base` 16: Diameter carries as four octets in hex (TS 29.212 clause 4.5.2) what GTPv2-C has as a number."""
     if isinstance(value, int):
         return value
     try:
-        return int(value, 0)
+        return int(value, base)
     except ValueError:
         return value
 

@@ -4,8 +4,8 @@ A file holds `[[rule]]` tables:
 
     [[rule]]
     protocol = "diameter"            # gtpv2, diameter, sip, s1ap or "*"; may stand once at the top of the file instead
-    message = "CCA*"                 # pattern on the name, "*" if left out
-    parameter = "QoS-Information/**" # pattern on the path, see ferret.replay.rules.glob
+    message = "CCA*"                 # pattern on the name, or a list of them; "*" if left out
+    parameter = "QoS-Information/**" # pattern on the path, or a list of them; see ferret.replay.rules.glob
     class = "volatile"               # identity, policy, allocated, volatile, informational
     domain = "teid"                  # for class "allocated": the translation's map
     scope = ["=11", "IPv4 Address"]  # for class "allocated": to whom the value belongs, see ferret.replay.check
@@ -55,15 +55,28 @@ def parse_rules(text: str, source: str, *, builtin: bool = False, locked: Sequen
         raise ConfigError(f"{source}: rules are written as [[rule]] tables")
     rules = []
     for number, entry in enumerate(entries, start=1):
-        reader = _RuleReader(entry, document.get("protocol"), builtin=builtin)
-        rule = reader.rule()
-        label = f"rule {number} ({entry.get('parameter', 'no parameter')})"
-        found = reader.faults or list(_weakened(rule, locked))
-        faults += [f"{label}: {fault}" for fault in found]
-        rules.append(rule)
+        for single in _one_by_one(entry):
+            reader = _RuleReader(single, document.get("protocol"), builtin=builtin)
+            rule = reader.rule()
+            label = f"rule {number} ({single.get('parameter', 'no parameter')})"
+            found = reader.faults or list(_weakened(rule, locked))
+            faults += [f"{label}: {fault}" for fault in found]
+            rules.append(rule)
     if faults:
         raise ConfigError(f"{source}: " + "; ".join(faults))
     return rules
+
+
+def _one_by_one(entry: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """The table once for each combination of its patterns."""
+    parameters, messages = (
+        value if isinstance(value, list) and value else [value]
+        for value in (entry.get("parameter"), entry.get("message"))
+    )
+    for parameter in parameters:
+        for message in messages:
+            patterns = {"parameter": parameter, "message": message}
+            yield {**entry, **{key: value for key, value in patterns.items() if key in entry}}
 
 
 class _RuleReader:
