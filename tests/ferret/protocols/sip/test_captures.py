@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
-from ferret.errors import DecodeError
 
+from ferret.errors import DecodeError
 from ferret.protocols import sip
 
 pytestmark = pytest.mark.tshark

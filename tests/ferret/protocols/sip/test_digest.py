@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ferret.errors import DecodeError
 
+from ferret.errors import DecodeError
 from ferret.protocols.sip import digest
 
 # RFC 2617 clause 3.5

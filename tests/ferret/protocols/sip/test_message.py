@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from ferret.errors import DecodeError, LocalMisuseError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferret.errors import DecodeError, LocalMisuseError
 from ferret.protocols import sip
 
 INVITE = (

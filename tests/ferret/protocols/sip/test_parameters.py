@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ferret.protocols.summary import Parameter
-
 from ferret.protocols import sip
+from ferret.protocols.summary import Parameter
 
 
 def _fields(octets: bytes) -> dict[str, str | int | None]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from ferret.errors import DecodeError, LocalMisuseError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferret.errors import DecodeError, LocalMisuseError
 from ferret.protocols.sip import sdp
 
 OFFER = (

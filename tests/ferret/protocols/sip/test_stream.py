@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from ferret.errors import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferret.errors import DecodeError
 from ferret.protocols import sip
 
 ONE = b"BYE sip:a SIP/2.0\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n"

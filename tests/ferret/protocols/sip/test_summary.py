@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ferret.protocols.summary import Identifier, IdKind, Kind
 
 from ferret.protocols import sip
+from ferret.protocols.summary import Identifier, IdKind, Kind
 
 HEAD = (
     b"Via: SIP/2.0/UDP 10.46.0.2:5060;branch=z9hG4bK-1\r\n"
