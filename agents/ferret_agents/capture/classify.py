@@ -11,9 +11,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ferret.errors import DecodeError
-from ferret.protocols.summary import Protocol
-
 from ferret.protocols import diameter, gtpv2, s1ap, sip
+from ferret.protocols.summary import Protocol
 from ferret_agents.capture import framing
 
 GTPC_PORT = 2123
@@ -23,7 +22,8 @@ S1AP_PPID, DIAMETER_PPID, DIAMETER_DTLS_PPID = 18, 46, 47
 _NOISE_PORTS = {
     53: "dns", 67: "dhcp", 68: "dhcp", 123: "ntp", 137: "nbns", 138: "netbios", 161: "snmp", 500: "isakmp",
     514: "syslog", 546: "dhcpv6", 547: "dhcpv6", 1900: "ssdp", 3386: "gtp'",
-    4500: "esp in udp (encrypted, not readable)", 4789: "vxlan", 5353: "mdns", 5355: "llmnr", 8805: "pfcp", 47808: "bacnet",
+    4500: "esp in udp (encrypted, not readable)", 4789: "vxlan", 5353: "mdns", 5355: "llmnr",
+    8805: "pfcp", 47808: "bacnet",
 }  # fmt: skip
 _PPIDS = {
     3: "m3ua", 5: "m2pa", 19: "rua", 20: "hnbap", 24: "sbc-ap", 25: "nbap", 27: "x2ap", 29: "lcs-ap", 41: "m2ap",

@@ -12,15 +12,14 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from ferret.errors import DecodeError
+from ferret.protocols import s1ap
 from ferret.protocols.summary import Kind, Protocol
 from ferret.records.message import CapturedMessage, Endpoint, Flaw
-
-from ferret.protocols import s1ap
 from ferret_agents.capture import classify, ip, link, tunnel
 from ferret_agents.capture.files import Record
 from ferret_agents.capture.ledger import DAMAGED, USED, Ledger
 from ferret_agents.capture.sctp import Associations, UserMessage
-from ferret_agents.capture.tcp import Segment, TcpStreams
+from ferret_agents.capture.tcp import Flow, Segment, TcpStreams
 
 MAX_TUNNELS = 4  # how deep a packet may be packed into others
 SCTP_IN_UDP_PORT = 9899  # RFC 6951
@@ -260,11 +259,13 @@ class Dissector:
             raise DecodeError("an impossible TCP header length", start)
         if start + header > end:
             return "tcp cut"
-        segment = Segment(
+        flow = Flow(
             _endpoint(packet.source, octets[start] << 8 | octets[start + 1]),
             _endpoint(packet.destination, octets[start + 2] << 8 | octets[start + 3]),
             origin.tunnel,
             origin.teid,
+        )
+        segment = Segment(
             int.from_bytes(octets[start + 4 : start + 8], "big"),
             int.from_bytes(octets[start + 8 : start + 12], "big"),
             octets[start + 13],
@@ -273,7 +274,7 @@ class Dissector:
             origin.frame,
             origin.captured_at_ns,
         )
-        return self._tcp.add(segment, self._clock)
+        return self._tcp.add(flow, segment, self._clock)
 
     def _sctp_packet(
         self, origin: _Origin, source: Endpoint, destination: Endpoint, packet: bytes, missing: int

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from ferret.errors import RecordError
-
 from ferret_agents.capture.ledger import DAMAGED, Ledger
 
 CHUNK = 1 << 20

@@ -32,7 +32,7 @@ _SIP_LINE = re.compile(
     rb"(?:SIP/\d\.\d[ \t]+\d{3}[ \t\r\n]|[A-Za-z0-9\-.!%*_+`'~]{1,80}[ \t]+[^\r\n]{1,8192}?[ \t]SIP/\d\.\d[ \t]*\r?\n)"
 )
 _SIP_START = re.compile(rb"(?:\A|\n)(SIP/\d\.\d[ \t]+\d{3}[ \t]|[A-Z]{2,32} [^\r\n]{1,8192}? SIP/2\.0\r?\n)")
-_SIP_PART = re.compile(rb"(?:SIP/2|[A-Z]{2,32}(?: [^\r\n]*)?\Z)")
+_SIP_PART = re.compile(rb"(?:S(?:I(?:P(?:/2?)?)?)?\Z|SIP/2|[A-Z]{1,32}(?: [^\r\n]*)?\r?\Z)")
 _HEADER_END = re.compile(rb"\n\r?\n")
 _CONTENT_LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
@@ -84,6 +84,11 @@ def diameter_extent(octets: bytes | bytearray) -> Extent:
 def is_sip(octets: bytes | bytearray) -> bool:
     """Whether a SIP start line stands at the beginning."""
     return _SIP_LINE.match(octets) is not None
+
+
+def may_be_sip(octets: bytes | bytearray) -> bool:
+    """Whether a SIP start line, or the first octets of one, stand at the beginning."""
+    return is_sip(octets) or (b"\n" not in octets and _SIP_PART.match(octets) is not None)
 
 
 def sip_extent(octets: bytes | bytearray, searched: int = 0) -> Extent:

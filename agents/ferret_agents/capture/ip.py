@@ -12,7 +12,6 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from ferret.errors import DecodeError
-
 from ferret_agents.capture.ledger import DAMAGED, Ledger
 
 HOP_BY_HOP, IPV4_IN_IP, TCP, UDP, IPV6_IN_IP, ROUTING, FRAGMENT = 0, 4, 6, 17, 41, 43, 44

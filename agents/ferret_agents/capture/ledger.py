@@ -115,6 +115,11 @@ class Ledger:
         """Frames whose fate is not known yet."""
         return len(self._pending)
 
+    @property
+    def oldest_pending(self) -> int:
+        """The frame that has waited longest for its fate; 0: none waits."""
+        return next(iter(self._pending), 0)
+
     def _count(self, fate: str) -> None:
         if fate == USED:
             self.used += 1

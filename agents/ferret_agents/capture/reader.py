@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ferret.records.message import CapturedMessage
-
 from ferret_agents.capture.dissect import Dissector
 from ferret_agents.capture.files import open_capture, records
 from ferret_agents.capture.ledger import Damage, Ledger
+
+WAIT_NS = 3_500_000_000
+MAX_WAITING = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,41 @@ class CaptureResult:
     last_at_ns: int
 
 
+class _InFrameOrder:
+    """Puts messages back into the order of the frames that completed them.
+
+    A message behind a hole in its stream is known to be complete only when the hole is given up. Until then, messages
+    of later frames wait here, but not for longer than `WAIT_NS` of capture time, and never more than `MAX_WAITING`.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._waiting: list[tuple[int, int, CapturedMessage]] = []
+        self._count = 0
+
+    def take(self, messages: list[CapturedMessage], at_ns: int) -> Iterator[CapturedMessage]:
+        """Take what a frame at `at_ns` has completed; give what nothing earlier can precede any more."""
+        waiting = self._waiting
+        for message in messages:
+            self._count += 1
+            heapq.heappush(waiting, (message.frame, self._count, message))
+        while waiting:
+            frame, _, message = waiting[0]
+            oldest = self._ledger.oldest_pending
+            if oldest and oldest <= frame and len(waiting) <= MAX_WAITING and at_ns - message.captured_at_ns < WAIT_NS:
+                return
+            yield heapq.heappop(waiting)[2]
+
+    def rest(self) -> Iterator[CapturedMessage]:
+        """Everything that still waits."""
+        while self._waiting:
+            yield heapq.heappop(self._waiting)[2]
+
+
 class CaptureReader:
     """One pass over a capture file: iterate it for the messages, then ask for the account. Memory stays bounded.
+
+    Messages come in the order of the frames that completed them, with times as the file has them.
 
     Raises RecordError, at the first step, if the file cannot be opened or is no capture, and on a link type that
     nobody here knows.
@@ -46,7 +82,9 @@ class CaptureReader:
         self.last_at_ns = 0
 
     def __iter__(self) -> Iterator[CapturedMessage]:
+        at_ns = 0
         feed = self.dissector.feed
+        ordered = _InFrameOrder(self.ledger)
         with open_capture(self.path) as stream:
             for record in records(stream, self.ledger, str(self.path)):
                 at_ns = record.captured_at_ns
@@ -54,8 +92,9 @@ class CaptureReader:
                     self.last_at_ns = at_ns
                 if at_ns < self.first_at_ns or not self.first_at_ns:
                     self.first_at_ns = at_ns
-                yield from feed(record)
-        yield from self.dissector.flush()
+                yield from ordered.take(feed(record), at_ns)
+        yield from ordered.take(self.dissector.flush(), at_ns)
+        yield from ordered.rest()
 
     def result(self, messages: tuple[CapturedMessage, ...] = ()) -> CaptureResult:
         """The account so far."""

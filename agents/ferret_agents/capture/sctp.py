@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from ferret.errors import DecodeError
 from ferret.records.message import Flaw
-
 from ferret_agents.capture.ledger import DAMAGED, Ledger, better
 
 DATA, SACK, I_DATA = 0, 3, 64
