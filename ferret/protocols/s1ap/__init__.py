@@ -4,6 +4,7 @@
 make each message from named arguments; `views` reads E-RABs, tunnels and identities.
 """
 
+from ferret.protocols.nas.identities import Tai
 from ferret.protocols.s1ap.build_bearer import (
     erab_modify_request,
     erab_modify_response,
@@ -43,7 +44,7 @@ from ferret.protocols.s1ap.constants import PAYLOAD_PROTOCOL_ID, PORT, Cause, Ie
 from ferret.protocols.s1ap.message import Ie, Message, build, decode, peek
 from ferret.protocols.s1ap.procedures import Criticality, PduKind, ProcedureCode
 from ferret.protocols.s1ap.schema import warm
-from ferret.protocols.s1ap.views import Ecgi, Erab, ErabQos, Gbr, ServedGummeis, Tai, Tunnel
+from ferret.protocols.s1ap.views import Ecgi, Erab, ErabQos, Gbr, ServedGummeis, Tunnel, tai_of, tai_value
 
 __all__ = [
     "PAYLOAD_PROTOCOL_ID",
@@ -87,6 +88,8 @@ __all__ = [
     "s1_setup_failure",
     "s1_setup_request",
     "s1_setup_response",
+    "tai_of",
+    "tai_value",
     "ue_capability_info_indication",
     "ue_context_modification_request",
     "ue_context_modification_response",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ferret.protocols.nas.identities import Tai
 from ferret.protocols.s1ap.build_bearer import setup_items
 from ferret.protocols.s1ap.constants import Cause, IeId
 from ferret.protocols.s1ap.message import Message, build
 from ferret.protocols.s1ap.procedures import PduKind, ProcedureCode
-from ferret.protocols.s1ap.views import Ecgi, Erab, Tai, Tunnel, transport_bits
+from ferret.protocols.s1ap.views import Ecgi, Erab, Tunnel, tai_value, transport_bits
 
 
 def initial_ue_message(
@@ -29,7 +30,7 @@ def initial_ue_message(
         (
             (IeId.ENB_UE_S1AP_ID, enb_ue_s1ap_id),
             (IeId.NAS_PDU, nas_pdu),
-            (IeId.TAI, tai.value()),
+            (IeId.TAI, tai_value(tai)),
             (IeId.EUTRAN_CGI, ecgi.value()),
             (IeId.RRC_ESTABLISHMENT_CAUSE, establishment_cause),
             (IeId.S_TMSI, identity),
@@ -55,7 +56,7 @@ def uplink_nas_transport(*, mme_ue_s1ap_id: int, enb_ue_s1ap_id: int, nas_pdu: b
             *_ids(mme_ue_s1ap_id, enb_ue_s1ap_id),
             (IeId.NAS_PDU, nas_pdu),
             (IeId.EUTRAN_CGI, ecgi.value()),
-            (IeId.TAI, tai.value()),
+            (IeId.TAI, tai_value(tai)),
         ),
     )
 
@@ -206,7 +207,7 @@ def path_switch_request(
             (IeId.ERAB_TO_BE_SWITCHED_DL_LIST, items),
             (IeId.SOURCE_MME_UE_S1AP_ID, source_mme_ue_s1ap_id),
             (IeId.EUTRAN_CGI, ecgi.value()),
-            (IeId.TAI, tai.value()),
+            (IeId.TAI, tai_value(tai)),
             (IeId.UE_SECURITY_CAPABILITIES, _algorithms(encryption_algorithms, integrity_algorithms)),
         ),
     )

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ferret.protocols.nas.identities import Tai, plmn_octets
 from ferret.protocols.s1ap.constants import Cause, IeId
 from ferret.protocols.s1ap.message import Message, build
 from ferret.protocols.s1ap.procedures import PduKind, ProcedureCode
-from ferret.protocols.s1ap.views import ServedGummeis, Tai, plmn_octets
+from ferret.protocols.s1ap.views import ServedGummeis, tai_value
 
 
 def s1_setup_request(
@@ -116,7 +117,9 @@ def paging(
     *, ue_identity_index: int, mme_code: int, m_tmsi: int, tais: Iterable[Tai], cn_domain: str = "ps"
 ) -> Message:
     """PAGING (clause 9.1.6) by S-TMSI. `ue_identity_index`: IMSI modulo 1024 (clause 9.2.3.10)."""
-    items = [{"id": IeId.TAI_ITEM, "criticality": "ignore", "value": ("TAIItem", {"tAI": tai.value()})} for tai in tais]
+    items = [
+        {"id": IeId.TAI_ITEM, "criticality": "ignore", "value": ("TAIItem", {"tAI": tai_value(tai)})} for tai in tais
+    ]
     identity = {"mMEC": bytes((mme_code,)), "m-TMSI": m_tmsi.to_bytes(4, "big")}
     return build(
         PduKind.INITIATING_MESSAGE,

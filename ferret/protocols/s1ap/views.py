@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from ferret.errors import DecodeError
+from ferret.protocols.nas.identities import Tai, plmn_digits, plmn_octets
 from ferret.protocols.s1ap.constants import Cause, IeId
 
 MAX_BIT_RATE = 10_000_000_000  # bit/s: upper bound of BitRate (TS 36.413 clause 9.2.1.19)
@@ -136,20 +137,14 @@ def _transport_information(item: dict[str, Any]) -> Tunnel | None:
     return None
 
 
-class Tai(NamedTuple):
-    """Tracking Area Identity (clause 9.2.3.16). `plmn`: MCC and MNC digits, "99970"."""
+def tai_value(tai: Tai) -> dict[str, Any]:
+    """A TAI (clause 9.2.3.16) as pycrate wants it."""
+    return {"pLMNidentity": plmn_octets(tai.plmn), "tAC": tai.tac.to_bytes(2, "big")}
 
-    plmn: str
-    tac: int
 
-    def value(self) -> dict[str, Any]:
-        """As pycrate wants it."""
-        return {"pLMNidentity": plmn_octets(self.plmn), "tAC": self.tac.to_bytes(2, "big")}
-
-    @classmethod
-    def of(cls, value: dict[str, Any]) -> Tai:
-        """From a value as pycrate gives it."""
-        return cls(plmn_digits(value["pLMNidentity"]), int.from_bytes(value["tAC"], "big"))
+def tai_of(value: dict[str, Any]) -> Tai:
+    """A TAI from a value as pycrate gives it."""
+    return Tai(plmn_digits(value["pLMNidentity"]), int.from_bytes(value["tAC"], "big"))
 
 
 class Ecgi(NamedTuple):
@@ -191,17 +186,3 @@ class ServedGummeis(NamedTuple):
             tuple(int.from_bytes(group, "big") for group in value["servedGroupIDs"]),
             tuple(code[0] for code in value["servedMMECs"]),
         )
-
-
-def plmn_octets(plmn: str) -> bytes:
-    """PLMN identity of MCC and MNC digits (TS 24.008 clause 10.5.1.3): "99970" is 99 f9 07."""
-    mcc, mnc = plmn[:3], plmn[3:]
-    third = mnc[2] if len(mnc) == 3 else "f"
-    return bytes.fromhex(mcc[1] + mcc[0] + third + mcc[2] + mnc[1] + mnc[0])
-
-
-def plmn_digits(octets: bytes) -> str:
-    """The inverse of `plmn_octets`. A digit beyond 9 is shown as hexadecimal."""
-    nibbles = octets.hex()
-    third = "" if nibbles[2] == "f" else nibbles[2]
-    return nibbles[1] + nibbles[0] + nibbles[3] + nibbles[5] + nibbles[4] + third
