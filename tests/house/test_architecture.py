@@ -36,6 +36,9 @@ ENGINES = [
 RIMS = {
     "ferret/records/journal.py": "the journal is the disk",
     "ferret/records/secrets.py": "draws nonces and reads the key file",
+    "ferret/replay/client.py": "the replayer's connection to a replay port",
+    "ferret/replay/runner.py": "drives a replay against the clock",
+    "ferret/protocols/s1ap/schema.py": "a lock: pycrate's ASN.1 objects are shared by the whole process",
     "agents/ferret_agents/capture/files.py": "opens the capture",
     "core/ferret_core/enb/driver.py": "puts the emulated eNB on sockets",
 }
