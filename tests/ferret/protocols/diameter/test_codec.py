@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ferret.errors import DecodeError, LocalMisuseError
-from ferret.protocols.diameter.constants import MAX_MESSAGE_OCTETS
-from ferret.protocols.summary import Kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferret.errors import DecodeError, LocalMisuseError
 from ferret.protocols.diameter import Avp, Command, Message, answer, avp, decode, peek, request, split
+from ferret.protocols.diameter.constants import MAX_MESSAGE_OCTETS
+from ferret.protocols.summary import Kind
 
 DWR = bytes.fromhex("01000020 80000118 00000000 0000002a 0000002b 00000108 4000000b 61666600".replace(" ", ""))
 

@@ -4,12 +4,12 @@ import contextlib
 from datetime import UTC, datetime
 
 import pytest
-from ferret.errors import DecodeError
-from ferret.protocols.diameter.definition import REGISTRY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferret.errors import DecodeError
 from ferret.protocols.diameter import Avp, avp, by_name, definition_of, name_of
+from ferret.protocols.diameter.definition import REGISTRY
 
 
 @given(st.ip_addresses())

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ferret.protocols.summary import Identifier, IdKind, Kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +22,7 @@ from ferret.protocols.diameter import (
     result_of,
     summarise,
 )
+from ferret.protocols.summary import Identifier, IdKind, Kind
 
 
 def _walk(avps: tuple[Avp, ...]) -> Iterator[Avp]:
