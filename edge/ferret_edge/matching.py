@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ferret.protocols.summary import Parameter, Protocol
 from ferret.replay.check import CheckResult, compare
 from ferret.replay.rules import Rules
+from ferret.replay.translation import Translation
 
 CANDIDATES = 8
 """How many waiting counterparts are compared to find the best; the oldest, since order is kept nearly always."""
@@ -75,13 +76,15 @@ class OutputMatcher:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
+        self._translation: Translation | None = None
         self._expected: dict[Shape, list[Expected]] = defaultdict(list)
         self._made: dict[Shape, list[Made]] = defaultdict(list)
         self._held = 0
         self.let_go = 0
 
-    def begin(self) -> None:
-        """Forget everything that waits: a new recording starts."""
+    def begin(self, translation: Translation | None = None) -> None:
+        """Forget everything that waits: a new recording starts. `translation` knows where only NF names differ."""
+        self._translation = translation
         self._expected.clear()
         self._made.clear()
         self._held = 0
@@ -118,7 +121,14 @@ class OutputMatcher:
 
     def _check(self, expected: Expected, made: Made) -> CheckResult:
         shape = expected.shape
-        return compare(shape.protocol, shape.name, expected.parameters, made.parameters, self._rules)
+        return compare(
+            shape.protocol,
+            shape.name,
+            expected.parameters,
+            made.parameters,
+            self._rules,
+            translation=self._translation,
+        )
 
     def _hold(self, made: Made) -> None:
         if self._held >= HELD_OUTPUTS:

@@ -16,7 +16,7 @@ from ferret_core.mme import Mme
 
 from ferret.errors import FerretError, LocalMisuseError, ProtocolError
 from ferret.protocols.summary import Kind, Parameter, Protocol
-from ferret.records.decoding import decode, parameters, summarise
+from ferret.records.decoding import doors
 from ferret.records.message import Interface, Role
 from ferret.replay.port import (
     Ack,
@@ -34,6 +34,7 @@ from ferret.replay.port import (
     Settled,
 )
 from ferret.replay.rules import Rules
+from ferret.replay.translation import Translation
 from ferret_core.nf import Input, Message, NetworkFunction, Note, Output, Peer, Send
 from ferret_edge.border import Border
 from ferret_edge.links.link import Link
@@ -109,7 +110,7 @@ class EdgeNode:
     def _dispatch(self, command: Command) -> None:
         match command:
             case Begin():
-                self._begin()
+                self._begin(command)
             case Context():
                 self._emit(self.nf.import_context(command.values, self._clock()))
             case Deliver():
@@ -133,8 +134,8 @@ class EdgeNode:
             self.metrics_of_nf.held(kind, number)
         return self.metrics_of_nf.text()
 
-    def _begin(self) -> None:
-        self._matcher.begin()
+    def _begin(self, command: Begin) -> None:
+        self._matcher.begin(Translation.restore(command.translation) if command.translation else None)
         self._executed.clear()
         self._live = False
 
@@ -142,8 +143,9 @@ class EdgeNode:
         interface, peer = Interface(command.interface), Peer(Role(command.peer_role), command.peer_address)
         self.metrics_of_nf.delivered(command.interface)
         try:
-            message = decode(Protocol(command.protocol), command.octets)
-            is_answer = summarise(Protocol(command.protocol), message).kind is Kind.RESPONSE
+            way = doors(Protocol(command.protocol))
+            message = way.decode(command.octets)
+            is_answer = way.summarise(message).kind is Kind.RESPONSE
             event = self._border.arrived(interface, peer, message, is_answer)
             self._run(event)
         except FerretError as error:
@@ -152,7 +154,8 @@ class EdgeNode:
 
     def _expect(self, command: Expect) -> None:
         protocol = Protocol(command.protocol)
-        wanted = _compared(parameters(protocol, decode(protocol, command.octets)))
+        way = doors(protocol)
+        wanted = _compared(way.parameters(way.decode(command.octets)))
         shape = shape_of(protocol, command.interface, command.name, wanted)
         match = self._matcher.expect(Expected(command.id, shape, wanted))
         if match is not None:
@@ -216,8 +219,9 @@ class EdgeNode:
 
     def _check(self, output: Send, message: Message) -> None:
         protocol = protocol_of(message)
-        found = _compared(parameters(protocol, message))
-        name = summarise(protocol, message).name
+        way = doors(protocol)
+        found = _compared(way.parameters(message))
+        name = way.summarise(message).name
         shape = shape_of(protocol, str(output.interface), name, found)
         made = Made(next(self._numbers), shape, str(output.peer.role), message.encode(), found)
         match = self._matcher.produced(made)

@@ -1,0 +1,191 @@
+"""Diameter between members: Gx and Rx, one peer per connection, on TCP port 3868."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from random import Random
+from time import monotonic
+
+import structlog
+
+from ferret.protocols.diameter.capabilities import Identity
+from ferret.protocols.diameter.constants import Application
+from ferret.protocols.diameter.peer import DiameterPeer
+from ferret.protocols.diameter.peer_events import (
+    AnswerReceived,
+    MessageDropped,
+    PeerClosed,
+    PeerOpened,
+    PeerOutput,
+    RequestReceived,
+    RequestTimedOut,
+)
+from ferret.protocols.diameter.peer_states import Side
+from ferret.records.message import Interface, Role
+from ferret.transport import tcp
+from ferret.transport.tcp import TcpConnection, TcpServer
+from ferret_core.nf import Failed, Peer, PeerLost, Received, Send
+from ferret_edge.links.link import Arrived, Link
+from ferret_edge.links.timer import Timer
+from ferret_edge.site import DIAMETER_PORT
+
+log = structlog.get_logger(__name__)
+
+REALM = "edge.ferret.invalid"
+"""The realm of the edge's NFs (RFC 2606: never a name that somebody else has)."""
+
+_APPLICATIONS: Mapping[Interface, int] = {Interface.GX: Application.GX, Interface.RX: Application.RX}
+_OPENING = 5.0  # seconds for connection and capabilities exchange
+
+
+def host_of(role: Role) -> str:
+    """The Diameter identity of an edge NF on its links: "pcrf.edge.ferret.invalid"."""
+    return f"{str(role).lower().replace('-', '')}.{REALM}"
+
+
+class DiameterLink(Link):
+    """An NF's Diameter port. The PCRF listens; the others connect to it from their own address."""
+
+    def __init__(
+        self,
+        role: Role,
+        address: str,
+        peers: Mapping[str, tuple[Role, Interface]],
+        arrived: Arrived,
+        *,
+        listens: bool,
+    ) -> None:
+        self._address = address
+        self._peers = peers
+        self._arrived = arrived
+        self._listens = listens
+        applications = tuple(_APPLICATIONS[interface] for _, interface in peers.values())
+        self._identity = Identity(host_of(role), REALM, (address,), applications)
+        self._connections: dict[Role, _Connection] = {}
+        self._server: TcpServer | None = None
+        self._transactions: dict[int, tuple[_Connection, int]] = {}
+        self._handles = 0
+
+    async def start(self) -> None:
+        """Listen, or connect and exchange capabilities."""
+        if self._listens:
+            self._server = await TcpServer.listen(self._address, DIAMETER_PORT, self._accept)
+            return
+        for address, (role, _) in self._peers.items():
+            socket = await tcp.connect((address, DIAMETER_PORT), local=(self._address, 0))
+            connection = self._attach(socket, role, Side.INITIATOR)
+            await asyncio.wait_for(connection.opened.wait(), _OPENING)
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+        if self._server is not None:
+            self._server.close()
+
+    def send(self, output: Send) -> None:
+        """Send a request to the member of the peer's role, or the answer to one of its requests."""
+        now = monotonic()
+        if output.reply_to:
+            entry = self._transactions.pop(output.reply_to, None)
+            if entry is None:
+                log.warning("diameter_answer_too_late", peer=str(output.peer.role))
+                return
+            connection, transaction = entry
+            connection.peer.send_answer(transaction, output.message)  # type: ignore[arg-type]
+            connection.flush()
+            return
+        known = self._connections.get(output.peer.role)
+        if known is None or not known.peer.is_open:
+            reason = "no connection to the peer"
+            self._arrived(Failed(output.interface, output.peer, output.token, reason))
+            return
+        known.peer.send_request(output.message, output.token, now)  # type: ignore[arg-type]
+        known.flush()
+
+    def _accept(self, socket: TcpConnection) -> None:
+        known = self._peers.get(socket.peer[0])
+        if known is None:
+            log.warning("diameter_from_stranger", peer=socket.peer[0])
+            socket.abort()
+            return
+        self._attach(socket, known[0], Side.RESPONDER)
+
+    def _attach(self, socket: TcpConnection, role: Role, side: Side) -> _Connection:
+        connection = _Connection(self, socket, role, DiameterPeer(self._identity, side=side, random=Random(str(role))))
+        self._connections[role] = connection
+        connection.start()
+        return connection
+
+    def pass_on(self, connection: _Connection, events: Sequence[PeerOutput]) -> None:
+        """Give the NF what a connection brought."""
+        role = connection.role
+        interface = next(i for r, i in self._peers.values() if r is role)
+        peer = Peer(role, connection.socket.peer[0])
+        for event in events:
+            match event:
+                case RequestReceived(transaction=transaction, message=message):
+                    self._handles += 1
+                    self._transactions[self._handles] = (connection, transaction)
+                    self._arrived(Received(interface, peer, message, self._handles))
+                case AnswerReceived(token=token, message=message):
+                    self._arrived(Received(interface, peer, message, token))
+                case RequestTimedOut(token=token, reason=reason):
+                    self._arrived(Failed(interface, peer, token, reason))
+                case PeerOpened():
+                    connection.opened.set()
+                case PeerClosed(reason=reason):
+                    self._arrived(PeerLost(interface, peer, reason))
+                case MessageDropped(reason=reason):
+                    log.warning("diameter_dropped", peer=str(role), reason=reason)
+
+
+class _Connection:
+    """One connection with its peer state machine and timer."""
+
+    def __init__(self, link: DiameterLink, socket: TcpConnection, role: Role, peer: DiameterPeer) -> None:
+        self.link = link
+        self.socket = socket
+        self.role = role
+        self.peer = peer
+        self.opened = asyncio.Event()
+        self._timer = Timer(self._wake, monotonic)
+        socket.received = self._received
+        socket.lost = self._lost
+
+    def start(self) -> None:
+        """The TCP connection is up."""
+        self.peer.connected(monotonic())
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the state machine wants sent."""
+        octets = self.peer.bytes_to_send()
+        if octets:
+            self.socket.write(octets)
+        if self.peer.closed:
+            self.socket.close()
+            self._timer.set(None)
+        else:
+            self._timer.set(self.peer.deadline())
+
+    def close(self) -> None:
+        """End the connection; the peer sees it as ours."""
+        self._timer.set(None)
+        self.socket.close()
+
+    def _received(self, octets: bytes) -> None:
+        events = self.peer.receive_bytes(octets, monotonic())
+        self.flush()
+        self.link.pass_on(self, events)
+
+    def _lost(self, reason: str) -> None:
+        self._timer.set(None)
+        self.link.pass_on(self, self.peer.connection_lost(monotonic()))
+
+    def _wake(self) -> None:
+        events = self.peer.wake(monotonic())
+        self.flush()
+        self.link.pass_on(self, events)

@@ -1,0 +1,79 @@
+"""Stimuli out of recorded messages, and what the edge's messages teach about the translation.
+
+`Replayer` asks this of its `Translator`; the pieces are the translation, the rewriters and the memory of what the edge
+made in place of what was recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ferret.errors import DecodeError
+from ferret.protocols.summary import IdKind, Protocol
+from ferret.records.decoding import doors
+from ferret.records.message import Node, Role, SignallingMessage
+from ferret.replay.check import inconsistencies
+from ferret.replay.port import MadeOutput
+from ferret.replay.rewrite import Place, ReplayContext, rewrite
+from ferret.replay.translation import Domain, Pair, Translation, teid_scope
+
+_S1_U_ENB = 0  # interface type of an eNB's user-plane F-TEID (TS 29.274 clause 8.22)
+
+
+class StimulusTranslator:
+    """The translation of one replay. `hosts` are the recorded NFs' addresses and names, and the edge's instead."""
+
+    def __init__(self, hosts: Mapping[str, str]) -> None:
+        self.translation = Translation(hosts)
+        self._context = ReplayContext()
+
+    def stimulus(self, message: SignallingMessage) -> tuple[bytes, str]:
+        """The octets to deliver and the address of the peer that they come from."""
+        self._own_tunnels(message)
+        decoded = doors(message.protocol).decode(message.octets)
+        octets = rewrite(decoded, self.translation, self._context, _place(message)).encode()
+        return octets, self._peer(message.from_nf, message)
+
+    def learn(self, message: SignallingMessage, made: MadeOutput) -> Sequence[Mapping[str, object]]:
+        """Take what the edge made of `message`; returns the differences that contradict what was known."""
+        pairs = [_pair(fields) for fields in made.pairs]
+        found = inconsistencies(self.translation.learn(pairs))
+        try:
+            decode = doors(message.protocol).decode
+            recorded, edge = decode(message.octets), decode(made.octets)
+        except DecodeError:
+            return [difference.as_json() for difference in found]
+        self._context.remember(_place(message), recorded, edge)
+        return [difference.as_json() for difference in found]
+
+    def snapshot(self) -> Mapping[str, object]:
+        """The translation as JSON, for the NFs' own check."""
+        return self.translation.snapshot()
+
+    def _peer(self, sender: Node, message: SignallingMessage) -> str:
+        """Where a stimulus comes from: as in the recording, unless somebody stands in for it at the edge."""
+        port = message.captured.source.port
+        address, new_port = self.translation.endpoint(sender.address, port)
+        return address if message.protocol is Protocol.S1AP else f"{address}:{new_port}"
+
+    def _own_tunnels(self, message: SignallingMessage) -> None:
+        """The emulated base station keeps the recorded one's TEIDs; only its address is another."""
+        if message.from_nf.role is not Role.ENB:
+            return
+        for kind, value in message.identifiers:
+            if kind is IdKind.TEID_U:
+                address, _, teid = value.rpartition("/")
+                new, _ = self.translation.endpoint(address)
+                scopes = teid_scope(_S1_U_ENB, address), teid_scope(_S1_U_ENB, new)
+                self.translation.learn([Pair(Domain.TEID_U, int(teid, 16), int(teid, 16), *scopes)])
+
+
+def _place(message: SignallingMessage) -> Place:
+    return Place(message.interface, message.from_nf, message.to_nf)
+
+
+def _pair(fields: Sequence[str | int]) -> Pair:
+    """A pair as it came over the replay port."""
+    domain, recorded, edge, *rest = fields
+    recorded_scope, edge_scope, parameter, risk = (str(text) for text in rest)
+    return Pair(Domain(str(domain)), recorded, edge, recorded_scope, edge_scope, parameter, risk)
