@@ -42,8 +42,10 @@ from ferret.protocols.s1ap.build_interface import (
 )
 from ferret.protocols.s1ap.constants import PAYLOAD_PROTOCOL_ID, PORT, Cause, IeId
 from ferret.protocols.s1ap.message import Ie, Message, build, decode, peek
+from ferret.protocols.s1ap.parameters import parameters
 from ferret.protocols.s1ap.procedures import Criticality, PduKind, ProcedureCode
 from ferret.protocols.s1ap.schema import warm
+from ferret.protocols.s1ap.summary import summarise
 from ferret.protocols.s1ap.views import Ecgi, Erab, ErabQos, Gbr, ServedGummeis, Tunnel, tai_of, tai_value
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "initial_context_setup_response",
     "initial_ue_message",
     "paging",
+    "parameters",
     "path_switch_request",
     "path_switch_request_acknowledge",
     "path_switch_request_failure",
@@ -88,6 +91,7 @@ __all__ = [
     "s1_setup_failure",
     "s1_setup_request",
     "s1_setup_response",
+    "summarise",
     "tai_of",
     "tai_value",
     "ue_capability_info_indication",

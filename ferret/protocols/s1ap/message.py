@@ -210,12 +210,12 @@ def peek(octets: bytes) -> Peek | None:
         name = message_name(pdu.kind, pdu.procedure_code)
         if name.startswith("procedure "):
             return None
-        return Peek(_kind(pdu.kind, pdu.procedure_code), name, _peek_ids(pdu.body), len(octets))
+        return Peek(kind_of(pdu.kind, pdu.procedure_code), name, _peek_ids(pdu.body), len(octets))
     except DecodeError:
         return None
 
 
-def _kind(kind: PduKind, procedure_code: int) -> Kind:
+def kind_of(kind: PduKind, procedure_code: int) -> Kind:
     """Class 1 procedures have requests and answers, class 2 indications (TS 36.413 clause 8.1)."""
     if kind is not PduKind.INITIATING_MESSAGE:
         return Kind.RESPONSE
