@@ -18,8 +18,8 @@ _IDENTITY_FIELDS: Final = frozenset(
     ("imsi", "msisdn", "imei", "imeisv", "impi", "impu", "subscriber", "caller", "callee", "user_name", "aor")
 )
 _SECRET_FIELDS: Final = frozenset(
-    ["k", "op", "opc", "ck", "ik", "ak", "k_asme", "kasme", "k_enb", "k_nas_int", "k_nas_enc", "nh", "xres", "res", "key", "keys", "security_key", "password", "secret", "token"]
-)
+    ("k", "op", "opc", "ck", "ik", "ak", "k_asme", "kasme", "k_enb", "k_nas_int", "k_nas_enc", "nh", "xres", "res")
+).union(("key", "keys", "security_key", "password", "secret", "token"))
 _SECRET_ENDINGS: Final = ("_key", "_keys", "_secret", "_password", "k_asme")
 _DIGITS = re.compile(r"\d{8,}")
 _LONG_NUMBER = re.compile(r"(?<![\d.:])\d{14,16}(?!\d)")  # as long as an IMSI, IMEI or IMEISV: masked anywhere
