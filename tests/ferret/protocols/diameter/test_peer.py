@@ -157,7 +157,7 @@ def test_anything_but_a_cer_at_the_start_ends_the_connection() -> None:
     "octets", [b"GET / HTTP/1.1\r\n\r\n----", b"\x01\x00\x00\x00" + bytes(20), b"\x01\xff\xff\xfc" + bytes(20)]
 )
 def test_garbage_ends_the_connection_and_raises_nothing(octets: bytes) -> None:
-    one, other = _open_pair()
+    _, other = _open_pair()
     assert isinstance(other.receive_bytes(octets, 1.0)[-1], PeerClosed)
     assert other.deadline() is None
 
