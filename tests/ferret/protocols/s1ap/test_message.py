@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from ferret.errors import DecodeError, LocalMisuseError
-from ferret.protocols.summary import Kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferret.errors import DecodeError, LocalMisuseError
 from ferret.protocols import s1ap
+from ferret.protocols.summary import Kind
 
 # InitialUEMessage of an Open5GS test run; the eNB UE S1AP ID (00 02) is followed by an octet that means nothing.
 TRAILING = bytes.fromhex(
