@@ -5,7 +5,6 @@
 | receiver    | GTPv2-C TEID    | the receiver, with the type of the F-TEID that it gave (TS 29.274 clause 8.22) |
 | initiator   | GTPv2-C sequence | the node that began the transaction (clause 7.6), with its peer              |
 | connection  | Diameter hop-by-hop, end-to-end | the requester, with its peer (RFC 6733 clause 3)             |
-| association | S1AP IDs        | the association of base station and MME (TS 36.413 clause 9.2.3.3)           |
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 from ferret.protocols.summary import Kind
 from ferret.replay.rewrite.context import Place
 from ferret.replay.rewrite.gtpv2 import header_scope
-from ferret.replay.rewrite.s1ap import association
 
 
 def scopes_of(recorded: Place, edge: Place, kind: Kind) -> dict[str, tuple[str, str]]:
@@ -24,7 +22,6 @@ def scopes_of(recorded: Place, edge: Place, kind: Kind) -> dict[str, tuple[str, 
     found = {
         "initiator": (pair[0], pair[1]),
         "connection": (pair[0], pair[1]),
-        "association": (association(recorded), association(edge)),
     }
     receiver, edge_receiver = (header_scope(place.interface, place.receiver) for place in both)
     if receiver is not None and edge_receiver is not None:

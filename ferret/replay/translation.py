@@ -3,7 +3,7 @@
 Rules:
 
 - One map per domain (TEID, Session-Id, Call-ID, ...). Inside a domain a value is known within a *scope*: a TEID belongs
-  to the NF that allocated it (TS 29.274 clause 8.22), an S1AP ID to its association (TS 36.413 clause 9.2.3.3 and 4).
+  to the NF that allocated it (TS 29.274 clause 8.22), a charging rule's name to its Gx session.
 - A mapping is one-to-one and stays for the session. The first one wins; what contradicts it is reported.
 - Transient domains (sequence numbers, hop-by-hop identifiers) are reused by their protocols: the newest mapping holds.
 - Addresses and host names may come together: two NFs of the recording can be one NF at the edge.
@@ -90,7 +90,7 @@ NEVER_ZERO = frozenset({Domain.TEID, Domain.TEID_U, Domain.SDP_PORT})
 
 _HOST_TOKEN = re.compile(
     r"(?<![0-9A-Fa-f:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Za-z:])"  # a bare IPv6 address
-    r"|(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?"
+    r"|(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5}(?![0-9A-Za-z]|\.\d))?"
 )
 
 

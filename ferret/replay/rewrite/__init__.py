@@ -14,11 +14,12 @@ from ferret.protocols.sip import Message as SipMessage
 from ferret.replay.rewrite.context import Message, Place, ReplayContext, Sent
 from ferret.replay.rewrite.diameter import rewrite as _rewrite_diameter
 from ferret.replay.rewrite.gtpv2 import rewrite as _rewrite_gtpv2
+from ferret.replay.rewrite.s1ap import released
 from ferret.replay.rewrite.s1ap import rewrite as _rewrite_s1ap
 from ferret.replay.rewrite.sip import rewrite as _rewrite_sip
 from ferret.replay.translation import Translation
 
-__all__ = ["Message", "Place", "ReplayContext", "Sent", "rewrite"]
+__all__ = ["Message", "Place", "ReplayContext", "Sent", "released", "rewrite"]
 
 
 def rewrite(message: Message, translation: Translation, context: ReplayContext, place: Place) -> Message:

@@ -16,7 +16,6 @@ from ferret.errors import DecodeError
 from ferret.protocols import s1ap
 from ferret.protocols.s1ap.constants import IeId
 from ferret.protocols.s1ap.views import transport_address, transport_bits
-from ferret.records.message import Role
 from ferret.replay.rewrite.context import Place, ReplayContext
 from ferret.replay.translation import Domain, Translation, teid_scope
 
@@ -33,17 +32,9 @@ _M_TMSI = "m-TMSI"
 _MAX_DEPTH = 16
 
 
-def association(place: Place) -> str:
-    """The scope of S1AP IDs: the association of base station and MME, the same in both directions."""
-    ends = [place.sender, place.receiver]
-    if place.sender.role is Role.MME:
-        ends.reverse()
-    return "|".join(end.address for end in ends)
-
-
 def rewrite(message: s1ap.Message, translation: Translation, context: ReplayContext, place: Place) -> s1ap.Message:
     """`message` with the edge's identifiers; the same object where nothing is to change."""
-    work = _Work(translation, association(place))
+    work = _Work(translation)
     values = {}
     for ie in message.ies:
         if ie.value is None:
@@ -60,10 +51,9 @@ class _Work:
     """One message's rewriting: walks the values, which are plain Python in pycrate's form."""
 
     translation: Translation
-    scope: str
 
     def number(self, domain: Domain, value: Any) -> Any:
-        found = self.translation.edge(domain, value, self.scope) if isinstance(value, int) else None
+        found = self.translation.edge(domain, value) if isinstance(value, int) else None
         return value if found is None else found
 
     def rewritten(self, value: Any, depth: int = 0) -> Any:
@@ -105,3 +95,14 @@ class _Work:
                 new = str(self.translation.edge(Domain.ADDRESS, old, str(kind)) or old)
                 return address if new == old else transport_bits(new), found.to_bytes(4, "big")
         return address, teid
+
+
+def released(message: s1ap.Message) -> list[tuple[Domain, int]]:
+    """The recorded S1AP IDs that are free for another connection once this message has been sent: `Translation.forget`.
+
+    UE CONTEXT RELEASE COMPLETE ends the UE-associated logical S1-connection (TS 36.413 clause 8.3.3).
+    """
+    if message.name != "UEContextReleaseComplete":
+        return []
+    ids = ((Domain.MME_UE_S1AP_ID, message.mme_ue_s1ap_id), (Domain.ENB_UE_S1AP_ID, message.enb_ue_s1ap_id))
+    return [(domain, number) for domain, number in ids if number is not None]

@@ -27,7 +27,7 @@ def rewrite(message: sip.Message, translation: Translation, context: ReplayConte
     sent = None if message.is_request else context.sip_request(message)
     made = _dialog(message, translation)
     if sent is not None:
-        made = _as_answer(made, sent, context.sip)
+        made = _as_answer(made, sent, translation, context.sip)
     else:
         made = with_each_value(made, "Via", lambda value: _via(value, translation, context.sip))
         made = with_each_value(made, "Record-Route", lambda value: _route(value, translation, context.sip))
@@ -53,12 +53,14 @@ def _dialog(message: sip.Message, translation: Translation) -> sip.Message:
     return with_each_value(message, "P-Charging-Vector", lambda value: _ICID.sub(icid, value))
 
 
-def _as_answer(message: sip.Message, sent: Sent[sip.Message], memory: SipMemory) -> sip.Message:
+def _as_answer(
+    message: sip.Message, sent: Sent[sip.Message], translation: Translation, memory: SipMemory
+) -> sip.Message:
     """A response to `sent.edge` in place of one to `sent.recorded`."""
     recorded, edge = sent
     if recorded.values("Via") != edge.values("Via"):
         message = with_values(message, "Via", edge.values("Via"))
-    message = with_values(message, "Record-Route", _answered_routes(message, recorded, edge, memory))
+    message = with_values(message, "Record-Route", _answered_routes(message, sent, translation, memory))
     for name in _COPIED:
         if recorded.first(name) != edge.first(name):
             message = with_values(message, name, edge.values(name))
@@ -69,16 +71,14 @@ def _as_answer(message: sip.Message, sent: Sent[sip.Message], memory: SipMemory)
 
 
 def _answered_routes(
-    message: sip.Message, recorded: sip.Message, edge: sip.Message, memory: SipMemory
+    message: sip.Message, sent: Sent[sip.Message], translation: Translation, memory: SipMemory
 ) -> tuple[str, ...]:
     """Record-Route of the response: the request's, below what NFs farther on have added to it."""
-    found, asked, given = (m.values("Record-Route") for m in (message, recorded, edge))
-    if asked == given:
-        return found
+    found, asked = message.values("Record-Route"), sent.recorded.values("Record-Route")
     added = len(found) - len(asked)
-    if not found or added < 0 or found[added:] != asked:
-        return tuple(_known_route(value, memory) for value in found)
-    return found[:added] + given
+    if added < 0 or found[added:] != asked:
+        return tuple(_route(value, translation, memory) for value in found)
+    return (*(_route(value, translation, memory) for value in found[:added]), *sent.edge.values("Record-Route"))
 
 
 def _as_request(message: sip.Message, translation: Translation, memory: SipMemory) -> sip.Message:
@@ -117,12 +117,6 @@ def _route(value: str, translation: Translation, memory: SipMemory) -> str:
         found = translation.edge(Domain.SIP_URI, bare)
         new = translation.text(old) if found is None else f"{found}{semicolon}{rest}"
     return value if new == old else value.replace(old, new, 1)
-
-
-def _known_route(value: str, memory: SipMemory) -> str:
-    old = _uri_of(value)
-    new = memory.uri(old)
-    return value if new in (None, old) else value.replace(old, str(new), 1)
 
 
 def _uri_of(value: str) -> str:

@@ -28,7 +28,8 @@ class SipMemory:
     def learn(self, recorded: sip.Message, edge: sip.Message) -> None:
         """Take over what the edge's message has in place of the recorded one's."""
         for old, new in aligned(recorded.values("Via"), edge.values("Via")):
-            if branch := sip.parse_via(old).branch:
+            branch = sip.parse_via(old).branch
+            if branch and _hop(old) != _hop(new):  # a UE's own Via may have gained a received parameter on its way
                 self._vias[branch] = new
         for name in _LEARNT_ROUTES:
             for old, new in aligned(recorded.values(name), edge.values(name)):
@@ -68,6 +69,11 @@ class SipMemory:
             if name == "Record-Route" and not recorded.is_request:
                 old, new = old[::-1], new[::-1]
             self._route_sets[tuple(route_key(value) for value in old)] = tuple(new)
+
+
+def _hop(value: str) -> tuple[str, str, int, str]:
+    via = sip.parse_via(value)
+    return via.transport, via.host, via.port, via.branch
 
 
 def route_key(value: str) -> str:
