@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -24,7 +25,9 @@ def messages(path: Path) -> list[tuple[int, bytes]]:
     return [(one.frame, one.octets) for one in found if one.protocol is Protocol.S1AP and not one.flaws]
 
 
-def test_every_message_of_every_capture_comes_back_octet_by_octet(all_captures: list[Path]) -> None:
+def test_every_message_of_every_capture_comes_back_octet_by_octet(
+    all_captures: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     refused = set()
     total = rebuilt = 0
     for path in all_captures:
@@ -42,7 +45,8 @@ def test_every_message_of_every_capture_comes_back_octet_by_octet(all_captures: 
             known = [ie.value for ie in message.ies if ie.value is not None]
             assert [ie.value for ie in s1ap.decode(again.octets).ies] == known, (path.name, frame)
             rebuilt += again.octets == octets
-    print(f"{total} S1AP messages come back exactly; {rebuilt} of them also when built anew from their values")
+    with capsys.disabled():
+        sys.stdout.write(f"\n{total} S1AP messages come back exactly, {rebuilt} also when built anew from values\n")
     assert total > 200
     assert refused <= MALFORMED
 
@@ -136,7 +140,7 @@ def _number(field: str, text: str) -> int:
 
 
 @pytest.mark.tshark
-def test_fields_are_what_tshark_reads(all_captures: list[Path]) -> None:
+def test_fields_are_what_tshark_reads(all_captures: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     differences = []
     compared = 0
     for path in all_captures:
@@ -164,5 +168,6 @@ def test_fields_are_what_tshark_reads(all_captures: list[Path]) -> None:
                 same = values.keys() == other.keys() if field.endswith("S1AP_ID") else values == other
                 if not same and not fields["s1ap.procedureCode"].keys() & {0, 1}:
                     differences.append((path.name, frame, field, dict(values), dict(other)))
-    print(f"{compared} fields of S1AP and NAS compared with tshark")
+    with capsys.disabled():
+        sys.stdout.write(f"\n{compared} fields of S1AP and NAS compared with tshark\n")
     assert not differences, "\n".join(map(str, differences[:40]))
