@@ -20,6 +20,8 @@ from enum import StrEnum
 
 from ferret.protocols.summary import Kind, Protocol
 from ferret.records.message import Flaw, Interface, Node, Role, SignallingMessage
+from ferret.records.recording import Entry
+from ferret.records.sip_legs import Boundary
 
 EDGE_ROLES = frozenset({Role.MME, Role.SGW, Role.PGW, Role.PCRF, Role.PCSCF, Role.SCSCF})
 """The NFs that the paper's prototype has at the edge (section 6)."""
@@ -43,14 +45,6 @@ class Part(StrEnum):
     def expected(self) -> bool:
         """Whether an edge NF has to make this message."""
         return self in (Part.COMPARED, Part.CAUGHT)
-
-
-class Boundary(StrEnum):
-    """Where a SIP hop lies, seen from one subscriber's half of the dialog."""
-
-    INSIDE = "inside"
-    ENTERS = "enters"
-    LEAVES = "leaves"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +111,7 @@ def plan(
     *,
     subscriber: str,
     service: str,
-    messages: Sequence[tuple[SignallingMessage, Boundary]],
+    messages: Sequence[Entry],
     members: frozenset[Role] | None = None,
 ) -> Plan:
     """Give every message of a recording its part.

@@ -6,7 +6,9 @@ import pytest
 
 from ferret.protocols.summary import Kind, Protocol
 from ferret.records.message import CapturedMessage, Endpoint, Flaw, Interface, Node, Role, SignallingMessage
-from ferret.replay.plan import Boundary, Part, Plan, members_for, plan
+from ferret.records.recording import Entry
+from ferret.records.sip_legs import Boundary
+from ferret.replay.plan import Part, Plan, members_for, plan
 
 ENB, MME, SGW, PGW = (
     Node(Role.ENB, "10.0.0.1"),
@@ -49,7 +51,7 @@ def planned(*messages: SignallingMessage, boundaries: dict[int, Boundary] | None
     from dataclasses import replace
 
     numbered = [replace(m, index=place) for place, m in enumerate(messages, start=1)]
-    pairs = [(m, (boundaries or {}).get(m.index, Boundary.INSIDE)) for m in numbered]
+    pairs = [Entry(m, (boundaries or {}).get(m.index, Boundary.INSIDE)) for m in numbered]
     return plan(subscriber="001010000000001", service="volte", messages=pairs)
 
 

@@ -10,7 +10,9 @@ import pytest
 from ferret.protocols.summary import Kind, Protocol
 from ferret.queue.memory import MemoryQueue
 from ferret.records.message import CapturedMessage, Endpoint, Interface, Node, Role, SignallingMessage
-from ferret.replay.plan import Boundary, plan
+from ferret.records.recording import Entry
+from ferret.records.sip_legs import Boundary
+from ferret.replay.plan import plan
 from ferret.replay.port import (
     Ack,
     Command,
@@ -52,7 +54,7 @@ MESSAGES = (
     _message(4, "Create Bearer Response", Interface.S11, MME, SGW),
     _message(5, "UplinkNASTransport", Interface.S1_MME, ENB, MME),
 )
-PLAN = plan(subscriber="001", service="volte", messages=[(m, Boundary.INSIDE) for m in MESSAGES])
+PLAN = plan(subscriber="001", service="volte", messages=[Entry(m, Boundary.INSIDE) for m in MESSAGES])
 
 
 class Translator:
