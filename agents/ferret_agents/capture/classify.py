@@ -182,3 +182,21 @@ def _s1ap_decodes(octets: bytes) -> bool:
     except DecodeError:
         return False
     return True
+
+
+# Procedures that the MME initiates (TS 36.413 clause 8). Reset, Error Indication and Private Message: either side.
+_MME_INITIATES = frozenset(
+    (1, 5, 6, 7, 9, 10, 11, 19, 21, 23, 25, 26, 27, 30, 31, 34, 35, 36, 38, 41, 43, 44, 46, 48, 52, 54, 59, 61)
+)
+_EITHER_INITIATES = frozenset((14, 15, 39))
+
+
+def sent_by_mme(octets: bytes) -> bool | None:
+    """Whether the MME sent an S1AP PDU; None where either side may have.
+
+    The procedure code says who begins, the choice of PDU whether this is the beginning (TS 36.413 clause 9.3.3).
+    """
+    if len(octets) < 2 or octets[1] in _EITHER_INITIATES:
+        return None
+    begins = octets[1] in _MME_INITIATES
+    return begins if octets[0] >> 5 == 0 else not begins

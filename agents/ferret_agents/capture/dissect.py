@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ferret.errors import DecodeError
 from ferret.protocols import s1ap
-from ferret.protocols.summary import Kind, Protocol
+from ferret.protocols.summary import Protocol
 from ferret.records.message import CapturedMessage, Endpoint, Flaw
 from ferret_agents.capture import classify, ip, link, tunnel
 from ferret_agents.capture.files import Record
@@ -302,20 +302,8 @@ class Dissector:
         seen = s1ap.peek(octets)
         if seen is None and not missing:
             return self._noise(origin.frame, classify.Noise("user link type", "no S1AP PDU"))
-        from_mme = _sent_by_mme(octets, seen.kind if seen is not None else None)
+        from_mme = classify.sent_by_mme(octets)
         source, destination = (S1AP_MME, S1AP_ENB) if from_mme else (S1AP_ENB, S1AP_MME)
         found = classify.Found(Protocol.S1AP, (len(octets),))
         self._found(origin, found, octets, missing, source, destination, "none")
         return USED
-
-
-# Class 1 and 2 procedures that the MME initiates (TS 36.413 clause 8): their codes.
-_BY_MME = frozenset((1, 5, 6, 7, 9, 10, 11, 21, 23, 25, 26, 28, 31, 34, 35, 36, 38, 39, 41, 43, 44, 48, 55))
-
-
-def _sent_by_mme(octets: bytes, kind: Kind | None) -> bool:
-    """Which side sent a bare S1AP PDU: its procedure says who begins, its PDU choice whether this is the beginning."""
-    if len(octets) < 2:
-        return False
-    begins = octets[1] in _BY_MME
-    return begins if octets[0] >> 5 == 0 else not begins
