@@ -96,9 +96,8 @@ def rewritten(message: sip.Message, translation: Translation, context: ReplayCon
 
 def test_a_response_to_a_request_that_the_edge_made_by_itself_carries_that_requests_identifiers() -> None:
     context = ReplayContext()
-    asked = request(
-        "NOTIFY", Via="SIP/2.0/UDP 172.22.0.21;branch=z9hG4bKp", To="<sip:b@x>;tag=t", From="<sip:s@x>;tag=s1"
-    )
+    to = "<sip:b@x>;tag=t"
+    asked = request("NOTIFY", Via="SIP/2.0/UDP 172.22.0.21;branch=z9hG4bKp", To=to, From="<sip:s@x>;tag=s1")
     edge = request(
         "NOTIFY",
         Via="SIP/2.0/TCP 127.0.0.121;branch=z9hG4bKe",
