@@ -21,6 +21,8 @@ from ferret.records.joining import Joined
 from ferret.records.message import Node, Role
 from ferret.records.sip_legs import Boundary, Membership, Party, SipLegs
 
+_BEGINS_DIALOG = ("INVITE", "MESSAGE", "SUBSCRIBE", "PUBLISH", "REFER")
+
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
@@ -128,6 +130,10 @@ class _Correlator:
                     owner = self._registry.owner(key)
                     if owner is not None and owner not in found:
                         found.append(owner)
+        if not found and message.is_request and message.method in _BEGINS_DIALOG:
+            origin = message.first("P-Asserted-Identity") or message.first("From")
+            subscriber = self._registry.identified(public(sip.parse_name_addr(origin).uri))
+            found = [subscriber] if subscriber is not None else []
         return tuple(Attribution(subscriber) for subscriber in found)
 
     def _registration(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from ferret.protocols.summary import Kind, Protocol
+from ferret.protocols.summary import Identifier, IdKind, Kind, Protocol
 from ferret.records.joining import Joined
 
 _EXCHANGE_NS = 64_000_000_000  # GTPv2-C sequence numbers and S1AP procedures come again; an answer is not older
@@ -67,7 +67,34 @@ def match_answers(ordered: Sequence[Joined]) -> dict[int, int]:
             request = latest.get(key) if key is not None else None
             if request is not None and _in_time(ordered[request], one):
                 answered[position] = request
+    if any(_looped(one) for one in ordered):
+        _match_looped(ordered, answered)
     return answered
+
+
+def _looped(one: Joined) -> bool:
+    """A loopback interface of some systems gives every packet its destination's address as source."""
+    captured = one.captured
+    return captured.protocol is Protocol.GTPV2 and captured.source.address == captured.destination.address
+
+
+def _match_looped(ordered: Sequence[Joined], answered: dict[int, int]) -> None:
+    """GTPv2-C without sources: by sequence and by the F-TEID that the request offered, else the youngest exchange."""
+    waiting: dict[str, list[int]] = {}
+    for position, one in enumerate(ordered):
+        if not _looped(one) or position in answered:
+            continue
+        transaction = one.decoded.summary.transaction
+        if one.decoded.summary.kind is Kind.REQUEST:
+            waiting.setdefault(transaction, []).append(position)
+            continue
+        candidates = [c for c in waiting.get(transaction, ()) if _in_time(ordered[c], one)]
+        header = next((i.value for i in one.decoded.summary.identifiers if i.kind is IdKind.HEADER_TEID), "")
+        offered = Identifier(IdKind.TEID, f"{one.captured.destination.address}/{header}")
+        exact = [c for c in candidates if offered in ordered[c].decoded.summary.identifiers]
+        if candidates:
+            answered[position] = (exact or candidates)[-1]
+            waiting[transaction].remove(answered[position])
 
 
 def _in_time(request: Joined, answer: Joined) -> bool:

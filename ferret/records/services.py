@@ -69,6 +69,7 @@ class Services:
 
     def __init__(self) -> None:
         self._states: dict[Subscriber, _State] = defaultdict(_State)
+        self._asked: dict[str, sip.Message] = {}  # the last SIP request that each address received
 
     def classify(
         self,
@@ -82,9 +83,19 @@ class Services:
             subscriber = attribution.subscriber
             state = self._states[subscriber]
             known = asked.get(subscriber, ())
-            found = _CLASSIFIERS[one.captured.protocol](state, one, known)
+            if _is_location_request(one):
+                found = self._located(state, one)
+            else:
+                found = _CLASSIFIERS[one.captured.protocol](state, one, known)
             result[subscriber] = tuple(dict.fromkeys(found))
+        if one.captured.protocol is Protocol.SIP and one.decoded.message and one.decoded.message.is_request:
+            self._asked[one.captured.destination.address] = one.decoded.message
         return result
+
+    def _located(self, state: _State, one: Joined) -> Sequence[Instance]:
+        """LIR: the I-CSCF asks where the callee is, because of the request that it has just received."""
+        cause = self._asked.get(one.captured.source.address)
+        return () if cause is None else _dialog(state, cause)
 
 
 # ---- SIP
@@ -92,18 +103,31 @@ class Services:
 
 def _sip(state: _State, one: Joined, asked: tuple[Instance, ...]) -> Sequence[Instance]:
     message: sip.Message = one.decoded.message
-    call_id = message.first("Call-ID")
-    found = state.dialogs.get(call_id)
+    found = next(iter(_dialog(state, message)), None)
     if found is None:
-        found = _sip_begins(state, message)
-        if found is None:
-            return asked
-        state.dialogs[call_id] = found
-        if found.service in (VOLTE, VIDEO):
-            state.calls.append(found)
+        return asked
     if (message.method == "BYE" and not message.is_request) or _failed_invite(message):
         state.calls = [call for call in state.calls if call != found]
     return (found,)
+
+
+def _dialog(state: _State, message: sip.Message) -> Sequence[Instance]:
+    """What the dialog of a message is for; one that begins with it is noted."""
+    call_id = message.first("Call-ID")
+    found = state.dialogs.get(call_id) or _sip_begins(state, message)
+    if found is None:
+        return ()
+    if call_id not in state.dialogs and found.service in (VOLTE, VIDEO):
+        state.calls.append(found)
+    state.dialogs[call_id] = found
+    return (found,)
+
+
+def _is_location_request(one: Joined) -> bool:
+    message = one.decoded.message
+    if one.captured.protocol is not Protocol.DIAMETER or message is None:
+        return False
+    return bool(message.is_request and message.command == Command.LOCATION_INFO)
 
 
 def _sip_begins(state: _State, message: sip.Message) -> Instance | None:
@@ -154,7 +178,7 @@ def _diameter(state: _State, one: Joined, asked: tuple[Instance, ...]) -> Sequen
         case "Gx" | "Gy":
             return _gx(state, one)
         case "Cx":
-            return _cx(state, one)
+            return (_registration(state),)
         case "S6a":
             return (state.procedure or _procedure(state, ATTACH),)
         case _:
@@ -211,12 +235,6 @@ def _rule_names(message: diameter.Message) -> list[str]:
     for remove in message.all(avp.CHARGING_RULE_REMOVE):
         names += remove.all(avp.CHARGING_RULE_NAME)
     return [name.octets.decode("utf-8", "replace") for name in names if name is not None]
-
-
-def _cx(state: _State, one: Joined) -> Sequence[Instance]:
-    if one.decoded.message.command == Command.LOCATION_INFO:
-        return list(state.dialogs.values())[-1:]
-    return (_registration(state),)
 
 
 # ---- GTPv2-C
@@ -280,6 +298,8 @@ def _s1ap(state: _State, one: Joined, asked: tuple[Instance, ...]) -> Sequence[I
     begun = next((service for text, service in _PROCEDURES if text in name), None)
     if begun is not None:
         return (_procedure(state, begun),)
+    if code == ProcedureCode.UE_CONTEXT_RELEASE_REQUEST:
+        state.procedure = None  # to idle once more
     if code in (ProcedureCode.PAGING, ProcedureCode.UE_CONTEXT_RELEASE_REQUEST):
         return (_procedure(state, IDLE),)
     if code in (ProcedureCode.PATH_SWITCH_REQUEST, ProcedureCode.HANDOVER_PREPARATION):
@@ -295,7 +315,8 @@ def _s1ap(state: _State, one: Joined, asked: tuple[Instance, ...]) -> Sequence[I
 def _s1ap_bearers(state: _State, one: Joined, name: str) -> Sequence[Instance]:
     ebis = _identifiers(one, IdKind.EBI)
     procedure = state.procedure
-    if "pdn connectivity" in name or "pdn disconnect" in name or "esm information" in name:
+    running = procedure is not None and not state.procedure_over
+    if "pdn connectivity" in name or "pdn disconnect" in name or ("esm information" in name and not running):
         apn = _identifier(one, IdKind.APN)
         return (_pdn(state, apn),) if apn else _by_bearer(state, ebis)
     erab = one.decoded.message.procedure_code in (
