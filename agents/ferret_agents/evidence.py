@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 from ferret.errors import DecodeError
 from ferret.protocols import diameter, gtpv2
@@ -120,6 +120,7 @@ class Evidence:
         self.relays: set[str] = set()  # addresses of Diameter agents that pass messages on
         self.hosts: dict[Endpoint, str] = {}  # the Diameter identity of an endpoint
         self.origins: dict[Endpoint, set[str]] = defaultdict(set)  # Origin-Hosts that it sent
+        self._prefixes: set[bytes] = set()  # of IPv6 addresses that bearers were given
         self._passed: dict[tuple[int, int, bytes], CapturedMessage] = {}
 
     def identities(self) -> Iterator[tuple[Endpoint, str]]:
@@ -176,10 +177,17 @@ class Evidence:
                     self.vote(Endpoint(address, GTPU_PORT), role, STRONG)
         self._ue_addresses(gtpv2.summarise(decoded).identifiers)
 
+    def is_device(self, address: str) -> bool:
+        """Whether a device was given this address, or one of its /64 (TS 23.401 clause 5.3.1.2.2)."""
+        return address in self.ue_addresses or (":" in address and _prefix(address) in self._prefixes)
+
     def _ue_addresses(self, identifiers: tuple[tuple[IdKind, str], ...]) -> None:
         for kind, value in identifiers:
             if kind is IdKind.UE_IP and value not in ("0.0.0.0", "::"):
-                self.ue_addresses.add(value)
+                address = value.partition("/")[0]
+                self.ue_addresses.add(address)
+                if ":" in address:
+                    self._prefixes.add(_prefix(address))
 
     def _diameter(self, message: CapturedMessage) -> None:
         try:
@@ -252,6 +260,14 @@ def _by_f_teids(kind: int, own: list[gtpv2.FTeid], bearers: list[gtpv2.FTeid]) -
         if InterfaceType.S5_S8_SGW_GTP_U in types:
             return Role.SGW, Role.PGW
     return None
+
+
+def _prefix(address: str) -> bytes:
+    """The first 64 bits of an IPv6 address; nothing of any other text."""
+    try:
+        return IPv6Address(address).packed[:8]
+    except ValueError:
+        return b""
 
 
 def literal(host: str) -> str:

@@ -76,7 +76,7 @@ class Network:
         )
 
     def _resolve(self, endpoint: Endpoint, protocol: Protocol | None) -> Node:
-        if endpoint.address in self._evidence.ue_addresses:
+        if self._evidence.is_device(endpoint.address):
             return Node(Role.UE, endpoint.address)
         group = self._groups.get(endpoint)
         if group is not None:
@@ -96,7 +96,7 @@ class Network:
     def _group_by_role_and_address(self) -> None:
         by_place: dict[tuple[Role, str], _Group] = {}
         for endpoint, votes in self._evidence.votes.items():
-            if not votes or endpoint.address in self._evidence.ue_addresses:
+            if not votes or self._evidence.is_device(endpoint.address):
                 continue
             is_relay = endpoint.address in self._evidence.relays
             if is_relay and self._evidence.protocols.get(endpoint) == {Protocol.DIAMETER}:

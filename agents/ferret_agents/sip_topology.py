@@ -15,7 +15,7 @@ from ferret.records.message import CapturedMessage, Endpoint, Role
 from ferret_agents.evidence import STRONG, WEAK, Evidence, literal, role_in_name
 
 _SENT_BY = re.compile(r"^\s*SIP\s*/\s*2\.0\s*/\s*(\w+)\s+(\[[0-9A-Fa-f:.]+\]|[^\s;:,]+)\s*(?::\s*(\d+))?")
-_CONTACT_HOST = re.compile(r"sips?:(?:[^@>\s]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s;:>?,]+)", re.IGNORECASE)
+_URI_HOST = re.compile(r"sips?:(?:[^@>\s]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s;:>?,]+)", re.IGNORECASE)
 _DEFAULT_PORT = 5060
 _LIKELY = 5  # between STRONG and WEAK: topology that a strange network could also show
 
@@ -30,6 +30,7 @@ class _Fact(NamedTuple):
     depth: int  # how many Via it has
     in_dialog: bool
     from_device: bool  # it looks as if a device had made it
+    to_target: bool  # it goes straight to the address in its Request-URI
 
 
 class SipTopology:
@@ -58,9 +59,12 @@ class SipTopology:
             return
         if vias:
             self._sent_by(source, vias[0])
-        contact = _CONTACT_HOST.search(",".join(_header_values(head, b"contact", b"m")))
+        line = head[: head.find(b"\n")].decode("latin-1")
+        target = _URI_HOST.search(line)
+        contact = _URI_HOST.search(",".join(_header_values(head, b"contact", b"m")))
         own_contact = contact is not None and literal(contact[1]) == source.address
         to = ",".join(_header_values(head, b"to", b"t"))
+        registers = seen.type == "REGISTER" and not _header_values(head, b"path", b"path")
         access = b"\np-access-network-info" in head.lower()
         self._requests.append(
             _Fact(
@@ -70,7 +74,8 @@ class SipTopology:
                 seen.correlation,
                 len(vias),
                 ";tag=" in to.lower(),
-                len(vias) == 1 and own_contact and (seen.type == "REGISTER" or access),
+                len(vias) == 1 and (registers or (own_contact and access)),
+                target is not None and literal(target[1]) == destination.address,
             )
         )
 
@@ -78,6 +83,8 @@ class SipTopology:
         """Vote, once every message has been taken and the addresses of devices from bearers are known."""
         self._find_devices()
         proxies = self._find_proxies()
+        if self._find_called_devices(proxies):
+            proxies = self._find_proxies()
         self._follow_registers()
         self._follow_dialogs(proxies)
         self._place_the_rest()
@@ -95,9 +102,7 @@ class SipTopology:
             self._aliases[source] = server
 
     def _is_device(self, endpoint: Endpoint) -> bool:
-        return endpoint.address in self._evidence.ue_addresses or (
-            self._evidence.votes[endpoint].get(Role.UE, 0) >= _LIKELY
-        )
+        return self._evidence.is_device(endpoint.address) or (self._evidence.votes[endpoint].get(Role.UE, 0) >= _LIKELY)
 
     def _find_devices(self) -> None:
         """Addresses of devices: from bearers, from the eNB's end of a tunnel, and of those who register."""
@@ -119,6 +124,17 @@ class SipTopology:
                 evidence.vote(fact.source, Role.UE, STRONG)
         if self._tunnels and not evidence.ue_addresses:
             self._devices_by_tunnel_alone()
+
+    def _find_called_devices(self, proxies: set[Endpoint]) -> bool:
+        """Devices that never answer: a P-CSCF sends to the very address that a device has registered."""
+        senders = {fact.source for fact in self._requests}
+        found = False
+        for fact in self._requests:
+            called = fact.source in proxies and fact.to_target and fact.destination not in senders
+            if called and not self._is_device(fact.destination):
+                self._evidence.vote(fact.destination, Role.UE, STRONG)
+                found = True
+        return found
 
     def _known_server_addresses(self) -> set[str]:
         """Addresses that REGISTERs were sent to, which a device's never is."""
