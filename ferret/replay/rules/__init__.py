@@ -47,6 +47,11 @@ def builtin_rules() -> tuple[Rule, ...]:
     )
 
 
+@cache
+def _builtin() -> Rules:
+    return Rules(builtin_rules())
+
+
 def rules_with(text: str, source: str) -> Rules:
     """The built-in rules extended by the text of an operator's file. Raises ConfigError naming file and rules."""
     builtin = builtin_rules()
@@ -57,7 +62,7 @@ def rules_with(text: str, source: str) -> Rules:
 def load_rules(path: Path | None = None) -> Rules:
     """The built-in rules, extended by an operator's file where one is given. Raises ConfigError."""
     if path is None:
-        return Rules(builtin_rules())
+        return _builtin()
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as fault:

@@ -8,10 +8,15 @@ keys ("Bearer Context[5]/Cause" is "Bearer Context/Cause"), one with "[" against
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 _KEYS = re.compile(r"\[[^\]]*\]")
+_WILD = re.compile(r"[*?\[]")
 _SYMBOL = re.compile(r"\*\*|.", re.DOTALL)
+
+T = TypeVar("T")
 
 
 def strip_keys(path: str) -> str:
@@ -32,6 +37,40 @@ def matches(pattern: str, path: str) -> bool:
     """Whether a parameter pattern covers the path of a parameter."""
     subject = path if "[" in pattern else strip_keys(path)
     return compiled(pattern).fullmatch(subject) is not None
+
+
+class PatternIndex(Generic[T]):
+    """Values by pattern, in their order, so that asking what covers a path need not try every pattern.
+
+    Nearly all patterns are a path without wildcards, or `**/` and one name: those are found by dictionary.
+    """
+
+    __slots__ = ("_exact", "_globs", "_last", "needs_keys")
+
+    def __init__(self, entries: Iterable[tuple[str, T]]) -> None:
+        self._exact: dict[str, list[tuple[int, T]]] = {}
+        self._last: dict[str, list[tuple[int, T]]] = {}
+        self._globs: list[tuple[int, str, T]] = []
+        self.needs_keys = False
+        for number, (pattern, value) in enumerate(entries):
+            end = pattern.removeprefix("**/").lower()
+            self.needs_keys = self.needs_keys or "[" in pattern
+            if _WILD.search(end) or (end != pattern.lower() and "/" in end):
+                self._globs.append((number, pattern, value))
+            else:
+                table = self._exact if end == pattern.lower() else self._last
+                table.setdefault(end, []).append((number, value))
+
+    def matching(self, path: str) -> list[T]:
+        """The values of all patterns that cover the path, in their order."""
+        bare = strip_keys(path).lower()
+        found = self._exact.get(bare, []) + self._last.get(bare.rpartition("/")[2], [])
+        found += [(number, value) for number, pattern, value in self._globs if matches(pattern, path)]
+        return [value for _, value in sorted(found, key=_number)]
+
+
+def _number(entry: tuple[int, object]) -> int:
+    return entry[0]
 
 
 def overlap(first: str, second: str) -> bool:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from ferret.protocols.summary import Protocol
-from ferret.replay.rules.glob import compiled, matches
+from ferret.replay.rules.glob import PatternIndex, compiled, strip_keys
 from ferret.replay.translation import Domain
 
 MAX_CACHED_PATHS = 4096  # per message name: keys come from the network and must not fill the memory
@@ -107,12 +107,13 @@ class Treatment:
 class Rules:
     """All rules in force. Looking a parameter up is one dictionary access once its path has been seen."""
 
-    __slots__ = ("_by_name", "_rules")
+    __slots__ = ("_by_name", "_by_rules", "_rules")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         ordered = list(rules)
         self._rules = [rule for rule in ordered if not rule.locked] + [rule for rule in ordered if rule.locked]
         self._by_name: dict[tuple[Protocol, str], MessageRules] = {}
+        self._by_rules: dict[tuple[int, ...], MessageRules] = {}  # messages that the same rules cover share them
 
     def __len__(self) -> int:
         return len(self._rules)
@@ -124,7 +125,10 @@ class Rules:
         if found is None:
             if len(self._by_name) >= MAX_CACHED_PATHS:
                 self._by_name.clear()
-            found = MessageRules(rule for rule in self._rules if rule.covers_message(protocol, name))
+            numbers = tuple(i for i, rule in enumerate(self._rules) if rule.covers_message(protocol, name))
+            found = self._by_rules.get(numbers)
+            if found is None:
+                found = self._by_rules[numbers] = MessageRules(self._rules[i] for i in numbers)
             self._by_name[key] = found
         return found
 
@@ -132,11 +136,12 @@ class Rules:
 class MessageRules:
     """The rules for messages of one name."""
 
-    __slots__ = ("_known", "_lists", "_rules")
+    __slots__ = ("_known", "_known_bare", "_lists", "_patterns")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self._rules = tuple(rules)
+        self._patterns: PatternIndex[Rule] = PatternIndex((rule.parameter, rule) for rule in rules)
         self._known: dict[str, Treatment] = {}
+        self._known_bare: dict[str, Treatment] = {}  # by path without keys, as long as no rule asks for keys
         self._lists: dict[str, tuple[str, ...]] = {}
 
     def treatment(self, path: str) -> Treatment:
@@ -145,7 +150,11 @@ class MessageRules:
         if found is None:
             if len(self._known) >= MAX_CACHED_PATHS:
                 self._known.clear()
-            found = combine(rule for rule in self._rules if matches(rule.parameter, path))
+                self._known_bare.clear()
+            bare = path if self._patterns.needs_keys else strip_keys(path)
+            found = self._known_bare.get(bare)
+            if found is None:
+                found = self._known_bare[bare] = combine(self._patterns.matching(path))
             self._known[path] = found
         return found
 

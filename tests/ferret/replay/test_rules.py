@@ -1,13 +1,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ferret.errors import ConfigError
 from ferret.protocols.summary import Protocol
 from ferret.replay.rules import DifferenceKind, ParameterClass, Risk, load_rules, rules_with
-from ferret.replay.rules.glob import matches, overlap
+from ferret.replay.rules.glob import PatternIndex, matches, overlap
 from ferret.replay.translation import Domain
-from hypothesis import given
-from hypothesis import strategies as st
 
 SIP = Protocol.SIP
 
@@ -186,3 +187,24 @@ def test_keys_from_the_network_do_not_fill_the_memory() -> None:
     for number in range(10_000):
         known.treatment(f"Via[{number}]/branch")
     assert len(known._known) <= 4096
+
+
+@given(
+    st.lists(st.sampled_from(["a", "A/b", "**/b", "**/a/b", "*", "**", "a/*", "a[1]/b", "?"]), max_size=8),
+    st.sampled_from(["a", "b", "a/b", "a[1]/b", "a[2]/b", "b/a/b", "B"]),
+)
+def test_the_index_of_patterns_finds_what_trying_each_one_finds(patterns: list[str], path: str) -> None:
+    index = PatternIndex((pattern, number) for number, pattern in enumerate(patterns))
+    assert index.matching(path) == [number for number, pattern in enumerate(patterns) if matches(pattern, path)]
+
+
+def test_one_table_may_name_several_patterns() -> None:
+    text = (
+        'protocol = "sip"\n[[rule]]\nmessage = ["INVITE", "UPDATE"]\nparameter = ["Allow", "Supported"]\nignore = true'
+    )
+    for name in ("INVITE", "UPDATE"):
+        assert treatment(text, "Allow", name).ignore
+        assert treatment(text, "Supported", name).ignore
+    assert not treatment(text, "Allow", "BYE").ignore
+    with pytest.raises(ConfigError, match=r"rule 1 \(Status-Code\): it would ignore Status-Code"):
+        rules_with('[[rule]]\nprotocol = "sip"\nparameter = ["Allow", "Status-Code"]\nignore = true\n', "mine.toml")
