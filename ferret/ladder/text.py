@@ -1,4 +1,4 @@
-"""A ladder diagram in plain text."""
+"""A ladder diagram in plain text: what each message is, and then the rails with its arrow across them."""
 
 from __future__ import annotations
 
@@ -6,59 +6,50 @@ from collections.abc import Iterator
 
 from ferret.ladder.layout import Ladder, Row
 
-_MARGIN = 17  # columns before the first lane: index and time
-_MIN_LANE = 14
-_MAX_LANE = 30
+_MIN_LANE = 5
+_MAX_LANE = 24
+_MAX_NAME = 64
 
 
 def text_lines(ladder: Ladder, width: int = 0) -> Iterator[str]:
     """The diagram's lines. `width` (columns) narrows the lanes to a terminal; 0: as wide as reads well."""
-    lane = _lane_width(ladder, width)
+    name = min(_MAX_NAME, max((len(_label(row)) for row in ladder.rows), default=0))
+    margin = len(_prefix("", "", "", name))
+    lane = _lane_width(ladder, width - margin if width else 0)
     yield ladder.title
     yield ""
-    yield _header(ladder, lane)
-    rails = "".join("│".ljust(lane) for _ in ladder.lanes).rstrip()
-    yield " " * _MARGIN + rails
-    for row in ladder.rows:
-        yield f"{row.index:>5} {row.at:>9.4f}  " + _drawn(row, len(ladder.lanes), lane)
-
-
-def _lane_width(ladder: Ladder, width: int) -> int:
-    if not ladder.lanes:
-        return _MIN_LANE
-    widest = max((len(title) for title in ladder.lanes), default=0) + 2
-    lane = max(_MIN_LANE, min(_MAX_LANE, widest))
-    if width:
-        lane = max(_MIN_LANE, min(lane, (width - _MARGIN) // len(ladder.lanes)))
-    return lane
-
-
-def _header(ladder: Ladder, lane: int) -> str:
     titles = "".join(title[: lane - 1].ljust(lane) for title in ladder.lanes)
-    return "    #   seconds  " + titles.rstrip()
+    yield (_prefix("#", "seconds", "message", name) + titles).rstrip()
+    for row in ladder.rows:
+        drawn = _drawn(row, len(ladder.lanes), lane)
+        yield _prefix(str(row.index), f"{row.at:.4f}", _label(row), name) + drawn
+
+
+def _prefix(index: str, seconds: str, label: str, name: int) -> str:
+    return f"{index:>5} {seconds:>9}  {label:<{name}}  "
+
+
+def _label(row: Row) -> str:
+    return row.name + (f" [{row.note}]" if row.note else "")
+
+
+def _lane_width(ladder: Ladder, room: int) -> int:
+    widest = max((len(title) for title in ladder.lanes), default=_MIN_LANE) + 2
+    if room > 0 and ladder.lanes:
+        widest = min(widest, room // len(ladder.lanes))
+    return max(_MIN_LANE, min(_MAX_LANE, widest))
 
 
 def _drawn(row: Row, lanes: int, lane: int) -> str:
-    """Rails with the arrow across them; the name stands on the arrow, or behind the last rail where it is longer."""
+    """The rails with the arrow across them."""
     canvas = list("".join("│".ljust(lane) for _ in range(lanes)))
-    label = row.name + (f" [{row.note}]" if row.note else "")
     if row.source == row.target:
-        at = row.source * lane
-        canvas[at : at + 3] = "│⟲ "
-        return _with_label("".join(canvas), at + 3, lane - 4, label)
-    left, right = sorted((row.source, row.target))
-    start, end = left * lane, right * lane
-    line = "┄" if row.is_answer else "─"
-    canvas[start + 1 : end] = line * (end - start - 1)
+        canvas[row.source * lane + 1] = "⟲"
+        return "".join(canvas).rstrip()
+    start, end = sorted((row.source * lane, row.target * lane))
+    canvas[start + 1 : end] = ("┄" if row.is_answer else "─") * (end - start - 1)
     if row.target > row.source:
         canvas[end - 1] = "▶"
     else:
         canvas[start + 1] = "◀"
-    return _with_label("".join(canvas), start + 3, end - start - 5, label)
-
-
-def _with_label(drawn: str, at: int, room: int, label: str) -> str:
-    if len(label) + 2 <= room:
-        placed = f" {label} "
-        return (drawn[:at] + placed + drawn[at + len(placed) :]).rstrip()
-    return drawn.rstrip().ljust(len(drawn)) + " " + label
+    return "".join(canvas).rstrip()

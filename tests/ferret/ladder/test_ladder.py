@@ -32,7 +32,7 @@ def test_lanes_stand_in_the_order_of_the_standards_and_tell_twins_apart() -> Non
 
 
 def test_the_text_has_one_line_per_message_with_its_name_and_an_arrow_the_right_way() -> None:
-    lines = list(text_lines(ladder_of("t", MESSAGES)))[4:]
+    lines = list(text_lines(ladder_of("t", MESSAGES)))[3:]
     assert len(lines) == len(MESSAGES)
     assert "Create Session Request" in lines[0] and "▶" in lines[0] and "─" in lines[0]
     assert "Create Session Response" in lines[1] and "◀" in lines[1] and "┄" in lines[1]
@@ -41,7 +41,7 @@ def test_the_text_has_one_line_per_message_with_its_name_and_an_arrow_the_right_
 
 
 def test_a_narrow_terminal_narrows_the_lanes_but_loses_no_name() -> None:
-    for line, message in zip(list(text_lines(ladder_of("t", MESSAGES), width=60))[4:], MESSAGES, strict=True):
+    for line, message in zip(list(text_lines(ladder_of("t", MESSAGES), width=60))[3:], MESSAGES, strict=True):
         assert message.name in line
 
 
