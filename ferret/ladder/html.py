@@ -7,8 +7,8 @@ from html import escape
 
 from ferret.ladder.layout import Ladder, Row
 
-_LANE = 150  # pixels between lanes
-_LEFT = 150
+_LANE = 128  # pixels between lanes
+_LEFT = 120
 _ROW = 26
 _TOP = 44
 
@@ -23,7 +23,8 @@ h1 { font-size: 1.35rem; } h2 { font-size: 1.1rem; margin-top: 2.2rem; } p, li {
 svg .dim { fill: var(--dim); } .rail { stroke: var(--rail); } .stripe { fill: var(--stripe); }
 .request { stroke: var(--request); fill: var(--request); } .answer { stroke: var(--answer); fill: var(--answer);
   stroke-dasharray: 5 3; } .refused { stroke: var(--refused); fill: var(--refused); }
-svg text.request, svg text.answer, svg text.refused { stroke: none; }
+svg text.request, svg text.answer, svg text.refused { stroke: var(--paper); stroke-width: 4px;
+  stroke-dasharray: none; paint-order: stroke; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem .9rem .2rem 0; vertical-align: top; }
 th { border-bottom: 1px solid var(--rail); } td.number { text-align: right; }
 details { margin: .15rem 0; } summary { cursor: pointer; } pre { margin: .3rem 0 .6rem 1rem; font-size: 12px;

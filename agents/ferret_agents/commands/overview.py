@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 
@@ -79,8 +80,12 @@ def print_overview(recorded: RecordedFile, console: Console) -> None:
             for s in capture.subscribers
         ],
     )
-    rows = [(r.id, str(len(r.entries)), f"{r.quality:.0%}", _holes(r)) for r in capture.recordings]
-    _table(console, "Recordings", ("recording", "messages", "quality", "holes"), rows)
+    _table(
+        console,
+        "Recordings",
+        ("recording", "messages", "quality", "holes"),
+        [(r.id, str(len(r.entries)), f"{r.quality:.0%}", _holes(r)) for r in capture.recordings],
+    )
     rest = Counter(m.name for m in capture.unattributed)
     if rest:
         console.print("Of no subscriber: " + ", ".join(f"{n} {name}" for name, n in rest.most_common()) + "\n")
@@ -147,7 +152,7 @@ def _when(ns: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{ns % _NS_PER_S:09d}Z"
 
 
-def _without_repeats(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def _without_repeats(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Rows whose first column is blank where it repeats the one above."""
     last = ""
     shown = []
@@ -157,13 +162,13 @@ def _without_repeats(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return shown
 
 
-def _table(console: Console, title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(console: Console, title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     if not rows:
         return
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     for heading in headings:
-        justify = "right" if heading in ("number", "messages", "quality") else "left"
-        table.add_column(heading, justify=justify, header_style="dim", overflow="fold")
+        is_number = heading in ("number", "messages", "quality")
+        table.add_column(heading, justify="right" if is_number else "left", header_style="dim", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table)
