@@ -1,7 +1,9 @@
-"""Lists whose order means nothing: which item of the edge's list is which of the recorded one.
+"""Lists: which item of the edge's list is which of the recorded one.
 
-Paths number such items from 0. Before a comparison the edge's items are renumbered so that each bears the number of the
-recorded item that it fits best; those that fit none come after all recorded ones and so show up as added.
+Paths number items from 0. Before a comparison the edge's items are renumbered so that each bears the number of its
+recorded counterpart; those without one come after all recorded ones and so show up as added. In a list whose order
+means nothing the counterpart is the one that fits best. In a stack, to which each hop adds at the top (Via,
+Record-Route), the topmost is the sender's own and the others fit from the bottom, however many hops lie between.
 """
 
 from __future__ import annotations
@@ -21,21 +23,22 @@ _Items: TypeAlias = dict[int, set[tuple[str, str | int | None]]]
 
 
 def aligned(recorded: Sequence[Parameter], edge: Sequence[Parameter], rules: MessageRules) -> Sequence[Parameter]:
-    """`edge` with the items of its unordered lists renumbered to match `recorded`."""
+    """`edge` with the items of its unordered lists and stacks renumbered to match `recorded`."""
     done: set[str] = set()
     for _ in range(MAX_LISTS):
         prefix = _next_list(recorded, edge, rules, done)
         if prefix is None:
             break
         done.add(prefix)
-        edge = _renumbered(edge, prefix, _best_fit(_items(recorded, prefix), _items(edge, prefix)))
+        fit = _stacked if rules.treatment(prefix).stack else _best_fit
+        edge = _renumbered(edge, prefix, fit(_items(recorded, prefix), _items(edge, prefix)))
     return edge
 
 
 def _next_list(
     recorded: Sequence[Parameter], edge: Sequence[Parameter], rules: MessageRules, done: set[str]
 ) -> str | None:
-    """The outermost unordered list with more than one item that has not been dealt with."""
+    """The outermost list to align with more than one item that has not been dealt with."""
     candidates = {
         prefix
         for parameters in (recorded, edge)
@@ -84,6 +87,17 @@ def _best_fit(recorded: _Items, edge: _Items) -> dict[int, int]:
             becomes[other] = free
             free += 1
     return becomes
+
+
+def _stacked(recorded: _Items, edge: _Items) -> dict[int, int]:
+    """Which recorded number each edge number becomes: top to top, the rest from the bottom."""
+    shift = len(recorded) - len(edge)
+    if not recorded:
+        return {}
+    if shift >= 0:
+        return {number: number + shift for number in edge if number}
+    additional = {number: len(recorded) + number - 1 for number in range(1, 1 - shift)}
+    return additional | {number: number + shift for number in edge if number > -shift}
 
 
 def _renumbered(parameters: Sequence[Parameter], prefix: str, becomes: dict[int, int]) -> Sequence[Parameter]:

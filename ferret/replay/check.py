@@ -236,7 +236,7 @@ def _shown(value: str | int | None, treatment: Treatment) -> str | int:
 def _same_type(domain: Domain | None, recorded: str | int | None, edge: str | int | None) -> bool:
     if type(recorded) is not type(edge):
         return False
-    if not isinstance(recorded, str) or not isinstance(edge, str):
+    if recorded == edge or not isinstance(recorded, str) or not isinstance(edge, str):
         return True
     if domain is Domain.ADDRESS:  # an NF may well have an address of the other version
         return _version(recorded) * _version(edge) != 0

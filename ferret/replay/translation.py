@@ -305,12 +305,13 @@ def _number(value: Value, base: int) -> Value:
 
 
 def _address(text: str) -> str:
-    if text[-1:].isdigit() and text.count(".") == 3 and ":" not in text:
-        return text
-    try:
-        return ip_address(text.strip("[]")).compressed
-    except ValueError:
-        return text.lower()
+    """An IPv6 address in compressed form without brackets; anything else in lower case."""
+    if ":" in text:
+        try:
+            return ip_address(text.strip("[]")).compressed
+        except ValueError:
+            pass
+    return text.lower()
 
 
 def _text_host(text: str) -> str:

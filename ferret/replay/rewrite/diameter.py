@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 from ferret.errors import DecodeError
 from ferret.protocols import diameter
@@ -18,7 +19,8 @@ from ferret.protocols.diameter.definition import AvpDefinition
 from ferret.replay.rewrite.context import Place, ReplayContext
 from ferret.replay.translation import Domain, Translation
 
-_Change = Callable[[str], "str | None"]
+_Change: TypeAlias = Callable[[str], "str | None"]
+_Changes: TypeAlias = dict[tuple[int, int], tuple[AvpDefinition[str], _Change]]
 
 
 def rewrite(
@@ -31,21 +33,31 @@ def rewrite(
     if sent is not None:
         message_session = sent.edge.value_of(avp.SESSION_ID)
         session = session if message_session is None else message_session
-    changes = _changes(translation, recorded_session, session)
-
-    def change(old: diameter.Avp) -> diameter.Avp:
-        found = changes.get((old.code, old.vendor))
-        return old if found is None else _changed(old, *found)
-
-    made = message.rewritten(change)
-    if sent is not None:
+    avps = _rewritten(message.avps, _changes(translation, recorded_session, session))
+    made = message if avps is message.avps else replace(message, avps=avps)
+    if sent is not None and (made.hop_by_hop, made.end_to_end) != (sent.edge.hop_by_hop, sent.edge.end_to_end):
         made = made.with_identifiers(sent.edge.hop_by_hop, sent.edge.end_to_end)
-    return message if made == message else made
+    return made
 
 
-def _changes(
-    translation: Translation, recorded_session: str, session: str | int | None
-) -> dict[tuple[int, int], tuple[AvpDefinition[str], _Change]]:
+def _rewritten(avps: tuple[diameter.Avp, ...], changes: _Changes) -> tuple[diameter.Avp, ...]:
+    """The AVPs with those changed that are to be, in groups too; the same tuple where none is."""
+    made = []
+    same = True
+    for old in avps:
+        new = old
+        if isinstance(old.value, tuple):
+            inner = _rewritten(old.value, changes)
+            if inner is not old.value:
+                new = replace(old, value=inner)
+        elif (found := changes.get((old.code, old.vendor))) is not None:
+            new = _changed(old, *found)
+        same = same and new is old
+        made.append(new)
+    return avps if same else tuple(made)
+
+
+def _changes(translation: Translation, recorded_session: str, session: str | int | None) -> _Changes:
     """By code and vendor: how the AVP reads, and what becomes of its value (None: it stays)."""
 
     def mapped(domain: Domain, scope: str = "") -> _Change:

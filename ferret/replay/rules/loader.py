@@ -12,6 +12,7 @@ A file holds `[[rule]]` tables:
     risk = { value = "high" }        # per kind of difference: removed, type, value, added
     ignore = true                    # say nothing about it
     unordered = true                 # a list whose order means nothing: items are matched by best fit
+    stack = true                     # a list that each hop adds to at the top: matched at the top and from the bottom
     secret = true                    # its values are never shown
     reason = "..."
 
@@ -32,9 +33,9 @@ from ferret.replay.rules.model import DEFAULT_RISKS, DifferenceKind, ParameterCl
 from ferret.replay.translation import Domain
 
 _KEYS = frozenset(
-    "protocol message parameter class domain scope risk ignore unordered secret locked reason".split()  # noqa: SIM905
+    "protocol message parameter class domain scope risk ignore unordered stack secret locked reason".split()  # noqa: SIM905
 )
-_FLAGS = ("ignore", "unordered", "secret", "locked")
+_FLAGS = ("ignore", "unordered", "stack", "secret", "locked")
 _EQUAL = (ParameterClass.IDENTITY, ParameterClass.POLICY)
 
 _Choice = TypeVar("_Choice", bound=StrEnum)

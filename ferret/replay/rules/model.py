@@ -80,6 +80,7 @@ class Rule:
     risk: Mapping[DifferenceKind, Risk] = field(default_factory=dict)
     ignore: bool | None = None
     unordered: bool | None = None
+    stack: bool | None = None
     secret: bool | None = None
     locked: bool = False
     reason: str = ""
@@ -101,6 +102,7 @@ class Treatment:
     scope: tuple[str, ...] = ()
     ignore: bool = False
     unordered: bool = False
+    stack: bool = False
     secret: bool = False
 
 
@@ -159,13 +161,13 @@ class MessageRules:
         return found
 
     def long_lists(self, path: str) -> tuple[str, ...]:
-        """The unordered lists that the path runs through behind their first item, each as the path to its bracket."""
+        """The lists to align that the path runs through behind their first item, each as the path to its bracket."""
         found = self._lists.get(path)
         if found is None:
             if len(self._lists) >= MAX_CACHED_PATHS:
                 self._lists.clear()
-            prefixes = (path[: match.start()] for match in _BEHIND_FIRST.finditer(path))
-            found = tuple(prefix for prefix in prefixes if self.treatment(prefix).unordered)
+            prefixes = [path[: match.start()] for match in _BEHIND_FIRST.finditer(path)]
+            found = tuple([p for p in prefixes if self.treatment(p).unordered or self.treatment(p).stack])
             self._lists[path] = found
         return found
 
@@ -175,7 +177,7 @@ def combine(rules: Iterable[Rule]) -> Treatment:
     parameter_class = ParameterClass.POLICY
     domain: Domain | None = None
     scope: tuple[str, ...] = ()
-    flags = {"ignore": False, "unordered": False, "secret": False}
+    flags = {"ignore": False, "unordered": False, "stack": False, "secret": False}
     risks: dict[DifferenceKind, Risk] = dict(DEFAULT_RISKS)
     for rule in rules:
         if rule.parameter_class is not None:
@@ -183,7 +185,7 @@ def combine(rules: Iterable[Rule]) -> Treatment:
         domain = rule.domain or domain
         scope = scope if rule.scope is None else rule.scope
         risks.update(rule.risk)
-        said = {"ignore": rule.ignore, "unordered": rule.unordered, "secret": rule.secret}
+        said = {"ignore": rule.ignore, "unordered": rule.unordered, "stack": rule.stack, "secret": rule.secret}
         flags.update({flag: value for flag, value in said.items() if value is not None})
     informational = parameter_class is ParameterClass.INFORMATIONAL
     return Treatment(parameter_class, _ALL_LOW if informational else risks, domain, scope, **flags)

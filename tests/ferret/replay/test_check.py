@@ -45,6 +45,9 @@ ignore = true
 parameter = "Key"
 secret = true
 [[rule]]
+parameter = "Hop"
+stack = true
+[[rule]]
 parameter = "Rule"
 unordered = true
 [[rule]]
@@ -217,6 +220,27 @@ def test_an_item_that_fits_none_is_removed_or_added() -> None:
 def test_a_list_with_order_is_matched_by_position() -> None:
     recorded, edge = parameters(("Via[0]", "a"), ("Via[1]", "b")), parameters(("Via[0]", "b"), ("Via[1]", "a"))
     assert len(check(recorded, edge).differences) == 2
+
+
+@pytest.mark.parametrize(
+    ("recorded", "edge", "different"),
+    [
+        ("abcd", "abcd", []),
+        ("abcd", "xcd", [("a", "x"), ("b", None)]),
+        ("abcd", "xbcd", [("a", "x")]),
+        ("acd", "xycd", [("a", "x"), (None, "y")]),
+        ("ad", "xyzd", [("a", "x"), (None, "y"), (None, "z")]),
+        ("ab", "", [("a", None), ("b", None)]),
+        ("", "ab", [(None, "a"), (None, "b")]),
+    ],
+)
+def test_a_stack_is_matched_at_the_top_and_from_the_bottom(
+    recorded: str, edge: str, different: list[tuple[str | None, str | None]]
+) -> None:
+    old, new = (parameters(*((f"Hop[{i}]", name) for i, name in enumerate(stack))) for stack in (recorded, edge))
+    found = check(old, new).differences
+    assert [(d.recorded, d.edge) for d in found] == different
+    assert len({d.parameter for d in found}) == len(found)
 
 
 def test_a_hostile_message_of_endless_lists_is_compared_in_bounded_time() -> None:
