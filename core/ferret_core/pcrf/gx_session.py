@@ -1,0 +1,139 @@
+"""Gx: IP-CAN sessions are opened, changed and closed by the PCEF (TS 29.212 clauses 4.5.1 to 4.5.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+
+from ferret.protocols.diameter import Message, ResultCode, avp
+from ferret.protocols.diameter.constants import CcRequestType
+from ferret.records.message import Interface
+from ferret_core.nf import Failed, Note, Output, Received, Send
+from ferret_core.pcrf.messages import gx_answer, rx_abort, rx_notification
+from ferret_core.pcrf.session import GxSession, PcrfState, RxSession, RxState, Waiting
+
+
+class SpecificAction(IntEnum):
+    """Specific-Action (TS 29.214 clause 5.3.13): what an AF may want to be told."""
+
+    LOSS_OF_BEARER = 2
+    RELEASE_OF_BEARER = 4
+    FAILED_RESOURCES_ALLOCATION = 9
+
+
+_INACTIVE = 1  # PCC-Rule-Status (TS 29.212 clause 5.3.19)
+
+
+def establish(state: PcrfState, event: Received, asked: Message) -> list[Output]:
+    """CCR-Initial: a PDN connection is set up."""
+    session_id = asked.value_of(avp.SESSION_ID)
+    host, realm = asked.value_of(avp.ORIGIN_HOST), asked.value_of(avp.ORIGIN_REALM)
+    if not session_id or not host or not realm:
+        return [_reply(event, gx_answer(state, asked, None, ResultCode.MISSING_AVP))]
+    session = GxSession(session_id, event.peer, host, realm)
+    session.learn(asked)
+    outputs: list[Output] = []
+    if session_id in state.gx:  # the PCEF has lost the session and starts again
+        outputs += _abort_af_sessions(state, session_id)
+    state.gx[session_id] = session
+    return [*outputs, _reply(event, gx_answer(state, asked, session, ResultCode.SUCCESS))]
+
+
+def modify(state: PcrfState, event: Received, asked: Message) -> list[Output]:
+    """CCR-Update: something has changed at the PCEF, or rules have been lost there."""
+    session = state.gx.get(asked.value_of(avp.SESSION_ID) or "")
+    if session is None:
+        return [_reply(event, gx_answer(state, asked, None, ResultCode.UNKNOWN_SESSION_ID))]
+    session.learn(asked)
+    answered = _reply(event, gx_answer(state, asked, session, ResultCode.SUCCESS))
+    return [answered, *_report_lost(state, session, _lost_rules(asked), SpecificAction.RELEASE_OF_BEARER)]
+
+
+def terminate(state: PcrfState, event: Received, asked: Message) -> list[Output]:
+    """CCR-Termination: the PDN connection is gone, and with it what AF sessions had there."""
+    session = state.gx.pop(asked.value_of(avp.SESSION_ID) or "", None)
+    if session is None:
+        return [_reply(event, gx_answer(state, asked, None, ResultCode.UNKNOWN_SESSION_ID))]
+    aborts = _abort_af_sessions(state, session.session_id)
+    return [*aborts, _reply(event, gx_answer(state, asked, session, ResultCode.SUCCESS))]
+
+
+def refuse(state: PcrfState, event: Received, asked: Message) -> list[Output]:
+    """A CCR of a type that Gx does not have."""
+    return [_reply(event, gx_answer(state, asked, None, ResultCode.INVALID_AVP_VALUE))]
+
+
+def reauth_answered(state: PcrfState, waiting: Waiting, message: Message) -> list[Output]:
+    """RAA: the PCEF has taken the rules, or some of them, or does not know the session."""
+    outputs: list[Output] = _answer_af(waiting)
+    session = state.gx.get(waiting.gx_session_id)
+    if session is None:
+        return outputs
+    if message.value_of(avp.RESULT_CODE) == ResultCode.UNKNOWN_SESSION_ID:
+        del state.gx[session.session_id]
+        return [*outputs, *_abort_af_sessions(state, session.session_id)]
+    lost = _lost_rules(message)
+    return [*outputs, *_report_lost(state, session, lost, SpecificAction.FAILED_RESOURCES_ALLOCATION)]
+
+
+def reauth_failed(state: PcrfState, waiting: Waiting, event: Failed) -> list[Output]:
+    """No RAA: what the PCEF holds is not known; the AF session goes on (TS 29.214 clause 4.4.1)."""
+    fields = {"session": waiting.gx_session_id, "reason": event.reason}
+    return [Note("gx_reauth_failed", fields), *_answer_af(waiting)]
+
+
+def _reply(event: Received, message: Message) -> Send:
+    return Send(event.interface, event.peer, message, reply_to=event.transaction)
+
+
+def _answer_af(waiting: Waiting) -> list[Output]:
+    if waiting.answer is None or waiting.peer is None:
+        return []
+    return [Send(Interface.RX, waiting.peer, waiting.answer, reply_to=waiting.reply_to)]
+
+
+def _lost_rules(message: Message) -> list[str]:
+    """Rules that a Charging-Rule-Report says are not in force."""
+    reports = message.all(avp.CHARGING_RULE_REPORT)
+    lost = [one for one in reports if one.value_of(avp.PCC_RULE_STATUS) == _INACTIVE]
+    return [name for one in lost for name in one.values_of(avp.CHARGING_RULE_NAME)]
+
+
+def _report_lost(state: PcrfState, session: GxSession, names: list[str], action: SpecificAction) -> list[Output]:
+    """Forget rules that are not in force, and tell those AFs that want to know."""
+    outputs: list[Output] = []
+    for name in names:
+        session.rules.pop(name, None)
+    for af in _af_sessions(state, session.session_id):
+        hit = [number for number, component in af.components.items() if component.rule_name in names]
+        for number in hit:
+            del af.components[number]
+        wanted = af.specific_actions & {action, SpecificAction.LOSS_OF_BEARER}
+        if hit and wanted:
+            told = action if action in wanted else SpecificAction.LOSS_OF_BEARER
+            outputs.append(_ask_af(state, af, rx_notification(state, af, told, hit)))
+    return outputs
+
+
+def _abort_af_sessions(state: PcrfState, session_id: str) -> list[Output]:
+    outputs: list[Output] = []
+    for af in _af_sessions(state, session_id):
+        af.state = RxState.ABORTED
+        outputs.append(_ask_af(state, af, rx_abort(state, af)))
+    return outputs
+
+
+def _ask_af(state: PcrfState, af: RxSession, message: Message) -> Send:
+    token = state.token(Waiting(rx_session_id=af.session_id))
+    return Send(Interface.RX, af.peer, message, token=token)
+
+
+def _af_sessions(state: PcrfState, session_id: str) -> list[RxSession]:
+    return [one for one in state.rx.values() if one.gx_session_id == session_id and one.state is RxState.OPEN]
+
+
+CREDIT_CONTROL: Mapping[int, Callable[[PcrfState, Received, Message], list[Output]]] = {
+    CcRequestType.INITIAL: establish,
+    CcRequestType.UPDATE: modify,
+    CcRequestType.TERMINATION: terminate,
+}
