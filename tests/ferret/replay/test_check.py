@@ -3,6 +3,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
+
 from ferret.protocols.summary import Parameter, Protocol
 from ferret.replay.check import CheckResult, Difference, compare, demanded_addresses, inconsistencies
 from ferret.replay.rules import DifferenceKind, Risk, Rules, rules_with

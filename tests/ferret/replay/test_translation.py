@@ -1,10 +1,11 @@
 import json
 
 import pytest
-from ferret.errors import ConfigError
-from ferret.replay.translation import Domain, Pair, Translation, canonical, teid_scope
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from ferret.errors import ConfigError
+from ferret.replay.translation import Domain, Pair, Translation, canonical, teid_scope
 
 
 def test_a_learnt_pair_translates_both_ways() -> None:
