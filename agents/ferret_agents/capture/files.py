@@ -9,15 +9,14 @@ Memory stays bounded: a file is read in pieces of `CHUNK` octets, and no record 
 
 from __future__ import annotations
 
-import gzip
 import io
 import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, Protocol
 
 from ferret.errors import RecordError
+from ferret_agents.capture.gunzip import Gunzip
 from ferret_agents.capture.ledger import DAMAGED, Ledger
 
 CHUNK = 1 << 20
@@ -56,10 +55,17 @@ class _Interface(NamedTuple):
     offset_ns: int
 
 
+class Readable(Protocol):
+    """What captures are read from."""
+
+    def read(self, octets: int, /) -> bytes:
+        """Up to so many octets; none at the end."""
+
+
 class _Source:
     """A file read in large pieces, with the octets at hand as one buffer."""
 
-    def __init__(self, stream: BinaryIO, ledger: Ledger) -> None:
+    def __init__(self, stream: Readable, ledger: Ledger) -> None:
         self._stream = stream
         self._ledger = ledger
         self.buffer = b""
@@ -88,12 +94,12 @@ class _Source:
     def _read(self, octets: int) -> bytes:
         try:
             return self._stream.read(octets)
-        except (OSError, EOFError, zlib.error) as error:
+        except (OSError, EOFError) as error:
             self._ledger.report(0, f"the file cannot be read to its end: {error}")
             return b""
 
 
-def open_capture(path: Path) -> BinaryIO:
+def open_capture(path: Path) -> BinaryIO | Gunzip:
     """Open a capture file, through gzip where its first octets say so.
 
     Raises RecordError if the file cannot be opened or read, or is empty.
@@ -108,11 +114,11 @@ def open_capture(path: Path) -> BinaryIO:
         stream.close()
         raise RecordError(f"{path}: the file is empty")
     if magic == _GZIP_MAGIC:
-        return cast(BinaryIO, gzip.GzipFile(fileobj=stream, mode="rb"))
+        return Gunzip(stream)
     return stream
 
 
-def records(stream: BinaryIO, ledger: Ledger, name: str = "capture") -> Iterator[Record]:
+def records(stream: Readable, ledger: Ledger, name: str = "capture") -> Iterator[Record]:
     """Every frame of a pcap or pcapng file, in file order.
 
     What is wrong within the file (a truncated end, a broken block) is reported to the ledger and ends reading.
