@@ -28,6 +28,7 @@ from ferret.records.joining import Joined
 
 ATTACH, DETACH, IDLE, MOBILITY, REGISTRATION = "attach", "detach", "idle", "mobility", "registration"
 VOLTE, VIDEO, SMS = "volte", "video", "sms"
+_AF_SIGNALLING = b"\x00\x00\x00\x02"  # Flow-Usage (TS 29.214 clause 5.3.12)
 CONTEXT_SERVICES = (ATTACH, REGISTRATION, IDLE, MOBILITY)
 """With every "pdn:…", the services that a later one builds upon."""
 
@@ -189,19 +190,27 @@ def _rx(state: _State, one: Joined) -> Sequence[Instance]:
     session = _identifier(one, IdKind.SESSION_ID)
     found = state.sessions.get(session)
     if found is None:
-        media = one.decoded.message.all(avp.MEDIA_COMPONENT_DESCRIPTION)
         call_id = _identifier(one, IdKind.CALL_ID)
         if call_id in state.dialogs:
             found = state.dialogs[call_id]
         elif state.calls:
             found = state.calls[-1]
-        elif media:
-            found = state.begin(VOLTE)
-        else:
+        elif _is_for_signalling(one.decoded.message):
             found = _registration(state)
+        else:
+            found = state.begin(VOLTE)
         state.sessions[session] = found
     state.cause = found
     return (found,)
+
+
+def _is_for_signalling(message: diameter.Message) -> bool:
+    """An AF session that watches over the signalling path only (TS 29.214 clause 4.4.5): no media at all."""
+    parts = [
+        part for media in message.all(avp.MEDIA_COMPONENT_DESCRIPTION) for part in media.all(avp.MEDIA_SUB_COMPONENT)
+    ]
+    usages = [part.find(avp.FLOW_USAGE) for part in parts]
+    return all(usage is not None and usage.octets == _AF_SIGNALLING for usage in usages)
 
 
 def _gx(state: _State, one: Joined) -> Sequence[Instance]:
