@@ -17,8 +17,8 @@ def clock_offsets(messages: Sequence[Joined]) -> dict[str, int]:
     """Nanoseconds to subtract from each agent's times to make them comparable. Zero for agents that share nothing."""
     shortest: dict[tuple[str, str], int] = {}
     for one in messages:
-        sender = one.sightings.get(one.captured.source.address)
-        receiver = one.sightings.get(one.captured.destination.address)
+        sender = one.sightings.get(one.sender)
+        receiver = one.sightings.get(one.receiver)
         if sender is not None and receiver is not None and sender is not receiver:
             pair = (sender.agent, receiver.agent)
             took = receiver.at_ns - sender.at_ns

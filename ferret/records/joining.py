@@ -17,9 +17,9 @@ Retransmissions are recognised per protocol:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ferret.protocols.summary import Protocol
 from ferret.records.decoding import Decoded
@@ -47,6 +47,8 @@ class Joined:
     """A message with everybody who saw it."""
 
     decoded: Decoded
+    sender: str = ""  # the agent that stands at its sender
+    receiver: str = ""
     sightings: dict[str, Sighting] = field(default_factory=dict)  # by agent
     retransmissions: int = 0
     copies: int = 0
@@ -69,19 +71,30 @@ class _Vantage(NamedTuple):
     tunnel: Hashable
 
 
-def join(messages: Iterable[Decoded]) -> list[Joined]:
-    """Every message once. The order of the result is that of its first sighting within each agent, not causal."""
+Ends: TypeAlias = Callable[[CapturedMessage], tuple[str, str]]
+
+
+def by_address(captured: CapturedMessage) -> tuple[str, str]:
+    """The agents at a message's ends, where no two NFs share an address."""
+    return captured.source.address, captured.destination.address
+
+
+def join(messages: Iterable[Decoded], ends: Ends = by_address) -> list[Joined]:
+    """Every message once. `ends` names the agents that stand at its sender and receiver, if any do.
+
+    The order of the result is not causal.
+    """
     by_vantage: dict[_Vantage, list[Decoded]] = defaultdict(list)
     for decoded in messages:
         captured = decoded.captured
         by_vantage[_Vantage(captured.agent, (captured.tunnel, captured.tunnel_teid))].append(decoded)
     joined: dict[Hashable, Joined] = {}
     for vantage in sorted(by_vantage, key=repr):
-        _join_vantage(sorted(by_vantage[vantage], key=lambda d: d.captured.number), joined)
+        _join_vantage(sorted(by_vantage[vantage], key=lambda d: d.captured.number), joined, ends)
     return _without_repeated_diameter(list(joined.values()))
 
 
-def _join_vantage(messages: list[Decoded], joined: dict[Hashable, Joined]) -> None:
+def _join_vantage(messages: list[Decoded], joined: dict[Hashable, Joined], ends: Ends) -> None:
     """All that one vantage saw, in its order: count how often each message came, and join it with the others'."""
     times: dict[Hashable, int] = {}
     last_at: dict[Hashable, int] = {}
@@ -97,7 +110,7 @@ def _join_vantage(messages: list[Decoded], joined: dict[Hashable, Joined]) -> No
         key = (same, times[same])
         if not again:
             repeats[key] = 0
-            _add_sighting(joined, key, decoded)
+            _add_sighting(joined, key, decoded, ends)
         elif before is not None and abs(now - before) >= SHORTEST_REPEAT_NS:
             repeats[key] += 1
             joined[key].retransmissions = max(joined[key].retransmissions, repeats[key])
@@ -114,29 +127,24 @@ def _sameness(captured: CapturedMessage) -> Hashable:
     )
 
 
-def _add_sighting(joined: dict[Hashable, Joined], key: Hashable, decoded: Decoded) -> None:
+def _add_sighting(joined: dict[Hashable, Joined], key: Hashable, decoded: Decoded, ends: Ends) -> None:
     captured = decoded.captured
     one = joined.get(key)
     if one is None:
-        one = joined[key] = Joined(decoded)
-    elif _worth(captured) > _worth(one.captured):
+        one = joined[key] = Joined(decoded, *ends(captured))
+    elif _worth(captured, one) > _worth(one.captured, one):
         one.decoded = decoded
     one.copies += 1
     sighting = Sighting(captured.agent, captured.number, captured.captured_at_ns)
     known = one.sightings.get(captured.agent)
     # Through two tunnels: it was sent when first seen, and has arrived when last seen.
-    arrives = captured.agent == captured.destination.address != captured.source.address
+    arrives = captured.agent == one.receiver != one.sender
     if known is None or (sighting.number > known.number) == arrives:
         one.sightings[captured.agent] = sighting
 
 
-def _worth(captured: CapturedMessage) -> tuple[bool, bool, bool, bool]:
-    return (
-        not captured.flaws,
-        captured.agent == captured.source.address,
-        captured.agent == captured.destination.address,
-        not captured.tunnel,
-    )
+def _worth(captured: CapturedMessage, one: Joined) -> tuple[bool, bool, bool, bool]:
+    return not captured.flaws, captured.agent == one.sender, captured.agent == one.receiver, not captured.tunnel
 
 
 def _without_repeated_diameter(messages: list[Joined]) -> list[Joined]:

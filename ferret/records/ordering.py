@@ -82,9 +82,9 @@ def _events(messages: Sequence[Joined], offsets: dict[str, int]) -> tuple[list[_
 
 
 def _place(one: Joined) -> Sighting:
-    for address in (one.captured.destination.address, one.captured.source.address):
-        if address in one.sightings:
-            return one.sightings[address]
+    for agent in (one.receiver, one.sender):
+        if agent in one.sightings:
+            return one.sightings[agent]
     return min(one.sightings.values(), key=lambda seen: (seen.at_ns, seen.agent))
 
 
@@ -103,13 +103,12 @@ def _send_before_receive(messages: Sequence[Joined], events: Sequence[_Event], g
     for number, event in enumerate(events):
         by_message[event.message][event.agent] = number
     for position, seen in by_message.items():
-        captured = messages[position].captured
-        sent = seen.get(captured.source.address)
-        received = seen.get(captured.destination.address)
+        one = messages[position]
+        sent, received = seen.get(one.sender), seen.get(one.receiver)
         for agent, number in seen.items():
-            if sent is not None and agent != captured.source.address:
+            if sent is not None and agent != one.sender:
                 graph.add(sent, number)
-            elif received is not None and agent != captured.destination.address:
+            elif received is not None and agent != one.receiver:
                 graph.add(number, received)
 
 

@@ -72,7 +72,7 @@ class Recorder:
     def finish(self) -> Capture:
         """Decode, join, order, correlate and classify. May be called again after more was added."""
         decoder = Decoder()
-        ordered = order(join(map(decoder.decode, self._captured)))
+        ordered = order(join(map(decoder.decode, self._captured), self._agents_at_ends))
         nodes = [
             (self._resolve(one.captured.source, one.captured), self._resolve(one.captured.destination, one.captured))
             for one in ordered
@@ -93,6 +93,15 @@ class Recorder:
             damage=_damage(ordered, gaps),
             nodes=tuple(sorted({node for ends in nodes for node in ends})),
         )
+
+    def _agents_at_ends(self, captured: CapturedMessage) -> tuple[str, str]:
+        sender, receiver = (self._resolve(end, captured) for end in (captured.source, captured.destination))
+        return agent_at(sender), agent_at(receiver)
+
+
+def agent_at(node: Node) -> str:
+    """The name of the agent beside an NF: its address, with its port where several NFs share the address."""
+    return str(Endpoint(node.address, node.port)) if node.port else node.address
 
 
 def _belongings(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ferret.protocols.summary import IdKind, Kind, Protocol
 from ferret.records.message import SignallingMessage
-from ferret.records.services import CONTEXT_SERVICES, VIDEO, VOLTE, Instance
+from ferret.records.services import ATTACH, CONTEXT_SERVICES, VIDEO, VOLTE, Instance
 from ferret.records.sip_legs import Boundary
 
 
@@ -127,13 +127,14 @@ def _recording(
 ) -> Recording:
     begin, end = draft.entries[0].message.index, draft.entries[-1].message.index
     own = {entry.message.index for entry in draft.entries}
+    since = _last_attach(begin, all_drafts)
     context: dict[int, Entry] = {}
     for other, its in all_drafts:
-        if other != instance and is_context(other.service):
+        if other != instance and instance.service != ATTACH and is_context(other.service):
             context.update(
                 (entry.message.index, entry)
                 for entry in its.entries
-                if entry.message.index < begin and entry.message.index not in own
+                if since <= entry.message.index < begin and entry.message.index not in own
             )
     before = tuple(entry for _, entry in sorted(context.items()))
     everything = [*before, *draft.entries]
@@ -148,6 +149,12 @@ def _recording(
         context=before,
         holes=(*inside, *_flawed(everything), *_unanswered(draft.entries)),
     )
+
+
+def _last_attach(begin: int, all_drafts: Sequence[tuple[Instance, _Draft]]) -> int:
+    """Where the attach begins that everything since then builds upon; 0 where there is none before `begin`."""
+    begins = (draft.entries[0].message.index for instance, draft in all_drafts if instance.service == ATTACH)
+    return max((index for index in begins if index <= begin), default=0)
 
 
 def is_context(service: str) -> bool:

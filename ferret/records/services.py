@@ -49,6 +49,7 @@ class _State:
     procedure: Instance | None = None  # the EMM procedure that runs, or ran last
     procedure_over: bool = False
     pdns: dict[str, Instance] = field(default_factory=dict)  # by APN
+    closing: set[str] = field(default_factory=set)  # APNs whose next Create Session Request makes a new connection
     default_bearers: dict[str, Instance] = field(default_factory=dict)  # by EBI
     dedicated_bearers: dict[str, Instance] = field(default_factory=dict)  # by EBI
     sessions: dict[str, Instance] = field(default_factory=dict)  # by Session-Id
@@ -258,17 +259,25 @@ def _gtpv2(state: _State, one: Joined, asked: tuple[Instance, ...]) -> Sequence[
         return asked or _by_bearer(state, ebis)
     match kind:
         case MessageType.CREATE_SESSION_REQUEST:
-            pdn = _pdn(state, _identifier(one, IdKind.APN))
+            apn = _identifier(one, IdKind.APN)
+            if apn in state.closing:
+                state.pdns.pop(apn, None)
+                state.closing.remove(apn)
+            pdn = _pdn(state, apn)
             state.default_bearers.update(dict.fromkeys(ebis, pdn))
             for ebi in ebis:
                 state.dedicated_bearers.pop(ebi, None)
             return _with_procedure(state, pdn)
         case MessageType.CREATE_BEARER_REQUEST:
-            found = state.bearer_cause or _by_bearer(state, ebis)[0]
-            state.bearer_cause = found
-            return (found,)
-        case MessageType.MODIFY_BEARER_REQUEST | MessageType.DELETE_SESSION_REQUEST:
+            cause = state.bearer_cause or _by_bearer(state, ebis)[0]
+            state.bearer_cause = cause
+            return (cause,)
+        case MessageType.MODIFY_BEARER_REQUEST:
             return _with_procedure(state, *_by_bearer(state, ebis))
+        case MessageType.DELETE_SESSION_REQUEST:
+            found = _by_bearer(state, ebis)
+            state.closing.update(apn for apn, pdn in state.pdns.items() if pdn in found)
+            return _with_procedure(state, *found)
         case MessageType.RELEASE_ACCESS_BEARERS_REQUEST | MessageType.DOWNLINK_DATA_NOTIFICATION:
             return (_procedure(state, IDLE),)
         case _:
@@ -348,9 +357,7 @@ def _procedure(state: _State, service: str) -> Instance:
     same = state.procedure is not None and state.procedure.service == service
     if state.procedure is None or not same or (service == ATTACH and state.procedure_over):
         if service == ATTACH:
-            state.pdns.clear()
-            state.default_bearers.clear()
-            state.dedicated_bearers.clear()
+            state.closing.update(state.pdns)
         state.procedure = state.begin(service)
     state.procedure_over = False
     return state.procedure
