@@ -179,7 +179,7 @@ def _subscription_id(group: Avp) -> list[Identifier]:
     kind = group.value_of(avp.SUBSCRIPTION_ID_TYPE)
     data = group.value_of(avp.SUBSCRIPTION_ID_DATA) or ""
     if kind == SubscriptionIdType.END_USER_E164:
-        return [Identifier(IdKind.MSISDN, data.lstrip("+"))]
+        return [Identifier(IdKind.MSISDN, data.removeprefix("tel:").lstrip("+"))]
     if kind == SubscriptionIdType.END_USER_IMSI:
         return [Identifier(IdKind.IMSI, data)]
     if kind == SubscriptionIdType.END_USER_SIP_URI:

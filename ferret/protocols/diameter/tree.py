@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ferret.errors import LocalMisuseError
 from ferret.protocols.diameter.constants import AvpFlag, MessageFlag
@@ -54,11 +54,11 @@ class Avp:
         padding = _ZEROS[length % 4] if self.padding is None else self.padding
         return header + (self.flags << 24 | length).to_bytes(4, "big") + vendor + value + padding
 
-    def find(self, definition: AvpDefinition[T]) -> Avp | None:
+    def find(self, definition: AvpDefinition[Any]) -> Avp | None:
         """The first AVP of this kind in this group, or None."""
         return find(self.avps, definition)
 
-    def all(self, definition: AvpDefinition[T]) -> tuple[Avp, ...]:
+    def all(self, definition: AvpDefinition[Any]) -> tuple[Avp, ...]:
         """Every AVP of this kind in this group."""
         return find_all(self.avps, definition)
 
@@ -114,11 +114,11 @@ class Message:
             )
         )
 
-    def find(self, definition: AvpDefinition[T]) -> Avp | None:
+    def find(self, definition: AvpDefinition[Any]) -> Avp | None:
         """The first AVP of this kind at the top of the message, or None."""
         return find(self.avps, definition)
 
-    def all(self, definition: AvpDefinition[T]) -> tuple[Avp, ...]:
+    def all(self, definition: AvpDefinition[Any]) -> tuple[Avp, ...]:
         """Every AVP of this kind at the top of the message."""
         return find_all(self.avps, definition)
 
@@ -144,7 +144,7 @@ class Message:
                 return replace(self, avps=tuple(avps))
         return replace(self, avps=(*avps, avp))
 
-    def without(self, definition: AvpDefinition[T]) -> Message:
+    def without(self, definition: AvpDefinition[Any]) -> Message:
         """The same message without any AVP of this kind at its top."""
         kept = tuple([a for a in self.avps if a.code != definition.code or a.vendor != definition.vendor])
         return replace(self, avps=kept)
@@ -164,7 +164,7 @@ def _rewrite(avps: tuple[Avp, ...], change: Change) -> tuple[Avp, ...]:
     return tuple(changed)
 
 
-def find(avps: Iterable[Avp], definition: AvpDefinition[T]) -> Avp | None:
+def find(avps: Iterable[Avp], definition: AvpDefinition[Any]) -> Avp | None:
     """The first of `avps` that is of this kind, or None."""
     for avp in avps:
         if avp.code == definition.code and avp.vendor == definition.vendor:
@@ -172,6 +172,6 @@ def find(avps: Iterable[Avp], definition: AvpDefinition[T]) -> Avp | None:
     return None
 
 
-def find_all(avps: Iterable[Avp], definition: AvpDefinition[T]) -> tuple[Avp, ...]:
+def find_all(avps: Iterable[Avp], definition: AvpDefinition[Any]) -> tuple[Avp, ...]:
     """Those of `avps` that are of this kind."""
     return tuple([a for a in avps if a.code == definition.code and a.vendor == definition.vendor])
