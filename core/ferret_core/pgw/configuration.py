@@ -1,0 +1,147 @@
+"""What an operator configures of a PGW, and what a replay reserves in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TypeAlias
+
+from ferret.errors import ConfigError
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+ANY_APN = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class PgwConfiguration:
+    """A PGW's configuration.
+
+    `pools` gives the networks that UE addresses are drawn from, by APN, "*" for any other; an APN without a pool is
+    refused. `reserved` is the address that a subscriber always gets, by IMSI and APN. `mtu` is not told to the UE when
+    it is 0. The last four say how bearers are made where networks differ: whether packet filters name the UE's own
+    address (TS 24.008 clause 10.5.6.12, note on local addresses), whether a fraction of a kbit/s counts up, whether
+    each PCC rule has a bearer of its own or shares that of its QCI and ARP (TS 23.203 clause 6.1.1.4), and whether the
+    PCRF is told of a rule whose bearer failed (TS 29.212 clause 4.5.12).
+    """
+
+    pools: Mapping[str, tuple[Network, ...]] = field(default_factory=lambda: {ANY_APN: (IPv4Network("10.45.0.0/16"),)})
+    reserved: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    dns: tuple[str, ...] = ()
+    pcscf: tuple[str, ...] = ()
+    mtu: int = 0
+    origin_host: str = "pgw.localdomain"
+    origin_realm: str = "localdomain"
+    destination_realm: str = "localdomain"
+    feature_list: int = 11  # Rel8, Rel9, Rel10 (TS 29.212 clause 5.4.1)
+    online_charging: bool = False
+    offline_charging: bool = True
+    tft_local_address: bool = True
+    round_bit_rates_up: bool = False
+    bearer_per_rule: bool = True
+    report_rule_failures: bool = False
+
+
+def configured(base: PgwConfiguration, context: Mapping[str, object]) -> PgwConfiguration:
+    """`base` with what `context` says. Raises ConfigError that lists every fault."""
+    faults: list[str] = []
+    changes: dict[str, object] = {}
+    for key, value in context.items():
+        reader = _READERS.get(key)
+        if reader is None:
+            faults.append(f"the PGW takes no {key}")
+            continue
+        try:
+            changes |= reader(base, value)
+        except (ValueError, TypeError) as error:
+            faults.append(f"{key}: {error}")
+    if faults:
+        raise ConfigError("; ".join(faults))
+    return replace(base, **changes)  # type: ignore[arg-type]  # each reader gives its field's own type
+
+
+Reader: TypeAlias = Callable[[PgwConfiguration, object], Mapping[str, object]]
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError("a table is needed")
+    return value
+
+
+def _addresses(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError("a list of addresses is needed")
+    return tuple(str(ip_address(str(one))) for one in value)
+
+
+def _paa(base: PgwConfiguration, value: object) -> Mapping[str, object]:
+    reserved = dict(base.reserved)
+    for imsi, by_apn in _mapping(value).items():
+        for apn, address in _mapping(by_apn).items():
+            reserved[imsi, apn.lower()] = str(ip_address(str(address)))
+    return {"reserved": reserved}
+
+
+def _pools(base: PgwConfiguration, value: object) -> Mapping[str, object]:
+    pools: dict[str, tuple[Network, ...]] = {}
+    for apn, networks in _mapping(value).items():
+        listed = [networks] if isinstance(networks, str) else networks
+        if not isinstance(listed, Sequence):
+            raise TypeError(f"{apn}: a network or a list of them is needed")
+        pools[apn.lower()] = tuple(ip_network(str(network)) for network in listed)
+    return {"pools": pools}
+
+
+def _list(name: str) -> Reader:
+    return lambda base, value: {name: _addresses(value)}
+
+
+def _text(name: str) -> Reader:
+    def read(base: PgwConfiguration, value: object) -> Mapping[str, object]:
+        if not isinstance(value, str) or not value:
+            raise TypeError("text is needed")
+        return {name: value}
+
+    return read
+
+
+def _flag(name: str) -> Reader:
+    def read(base: PgwConfiguration, value: object) -> Mapping[str, object]:
+        if not isinstance(value, bool):
+            raise TypeError("true or false is needed")
+        return {name: value}
+
+    return read
+
+
+def _number(name: str, highest: int) -> Reader:
+    def read(base: PgwConfiguration, value: object) -> Mapping[str, object]:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= highest:
+            raise ValueError(f"a number from 0 to {highest} is needed")
+        return {name: value}
+
+    return read
+
+
+_READERS: dict[str, Reader] = {
+    "paa": _paa,
+    "pools": _pools,
+    "dns": _list("dns"),
+    "pcscf": _list("pcscf"),
+    "mtu": _number("mtu", 0xFFFF),
+    "feature_list": _number("feature_list", 0xFFFFFFFF),
+    **{name: _text(name) for name in ("origin_host", "origin_realm", "destination_realm")},
+    **{
+        name: _flag(name)
+        for name in (
+            "online_charging",
+            "offline_charging",
+            "tft_local_address",
+            "round_bit_rates_up",
+            "bearer_per_rule",
+            "report_rule_failures",
+        )
+    },
+}
