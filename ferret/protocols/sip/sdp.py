@@ -189,6 +189,21 @@ class Sdp:
             sdp = sdp._with_media(i, sdp._directed(sdp.media[i].lines, direction))
         return sdp
 
+    def with_origin_address(self, address: str) -> Sdp:
+        """Another address in o=."""
+        origin = list(self.origin)
+        if len(origin) != 6:
+            return self
+        origin[4:] = ["IP6" if ":" in address else "IP4", address]
+        return replace(self, session=self._set(self.session, "o", " ".join(origin), None))
+
+    def with_attribute(self, index: int, name: str, value: str) -> Sdp:
+        """One stream with an attribute of this name and value, in place of any of that name."""
+        text = f"{name}:{value}" if value else name
+        lines = self.media[index].lines
+        kept = [one for one in lines if one.type != "a" or one.value.partition(":")[0] != name]
+        return self._with_media(index, (*kept, self._line("a", text)))
+
     def with_version_bump(self) -> Sdp:
         """The next version in o=, which RFC 3264 clause 8 asks of every change."""
         origin = list(self.origin)

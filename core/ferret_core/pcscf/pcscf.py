@@ -1,0 +1,213 @@
+"""The P-CSCF (TS 24.229 clause 5.2): a stateful proxy between UEs (Gm) and the IMS (Mw) that asks for QoS on Rx."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any
+
+from ferret.errors import ConfigError
+from ferret.protocols import diameter, sip
+from ferret.records.message import Interface, Role
+from ferret_core import rx
+from ferret_core.nf import Failed, Input, Note, Output, Peer, PeerLost, Received
+from ferret_core.pcscf import in_dialog, media, originating, registration, terminating
+from ferret_core.pcscf.policy import DEFAULT
+from ferret_core.pcscf.registration import Registration
+from ferret_core.sip_names import with_port
+from ferret_core.sip_policy import Way, policy_from
+from ferret_core.sip_proxy import Branch, Context, SipProxy
+
+_KEYS = frozenset({"profile", "names", "peers", "registrations", "dialogs"})
+_PROFILE_KEYS = frozenset({"sip", "visited_network_id", "integrity_protected", "rx", "rx_identity"})
+_TRANSPORTS = {"UDP": 1, "TCP": 2, "TLS": 3}
+
+
+class Pcscf(SipProxy):
+    """One P-CSCF.
+
+    `import_context` takes
+
+    - "profile": what `profile_from_recording` gives: {"sip": changes of `Policy`, "visited_network_id": text of
+      P-Visited-Network-ID, "integrity_protected": whether that parameter is written, "rx": the AF's own part of Rx
+      messages, or None where it speaks no Rx, "rx_identity": {"originating"/"terminating": which URI names the
+      subscriber on Rx: "from", "to", "request_uri" or "asserted"}};
+    - "names": {host or "host:port" in a URI: transport address "host:port"};
+    - "peers": {transport address: role};
+    - "registrations": [{"impi", "impus", "contact", "ue_address", "service_route"}] of UEs that registered before;
+    - "dialogs": [{"call_id", "ue_address", "originating", "identities"}] of calls that were set up before.
+    """
+
+    role = Role.PCSCF
+
+    def __init__(self, *, address: str, random: Random) -> None:
+        super().__init__(address=address, random=random, policy=DEFAULT)
+        self.registrations: dict[str, Registration] = {}  # by the UE's transport address
+        self.legs: dict[tuple[str, str], media.Leg] = {}  # by Call-ID and the UE's host
+        self.held: dict[int, media.Held] = {}  # by token of the Rx request
+        self.visited_network = ""
+        self.integrity_protected = True
+        self.rx: rx.RxProfile | None = rx.RxProfile()
+        self.rx_identity: Mapping[str, str] = {"originating": "asserted", "terminating": "to"}
+        self.token = 0
+        self.relay_port = 0
+        self.sessions = 0
+        self._session = random.getrandbits(32)
+
+    def receive(self, event: Input, now: float) -> Sequence[Output]:
+        """Take a SIP message, an answer or a request on Rx, or the news that an answer will not come."""
+        match event:
+            case Received(message=sip.Message() as message):
+                return self._receive_sip(event, message, now)
+            case Received(message=diameter.Message() as message) if message.is_request:
+                return media.asked(self, event, message)
+            case Received(message=diameter.Message() as message):
+                return media.answer_arrived(self, event, message, now)
+            case Failed():
+                return media.no_answer(self, event.token, event.reason, now)
+            case PeerLost():
+                return [Note("peer_lost", {"interface": str(event.interface), "reason": event.reason})]
+        return [Note("message_of_another_interface", {"interface": str(event.interface)})]
+
+    def import_context(self, context: Mapping[str, object], now: float) -> Sequence[Output]:
+        """Take over configuration, registrations and calls; see the class."""
+        unknown = sorted(set(context) - _KEYS)
+        if unknown:
+            raise ConfigError(f"the P-CSCF knows no context {', '.join(unknown)}")
+        try:
+            self._import(dict(context), now)
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise ConfigError(f"context for the P-CSCF that cannot be read: {error!r}") from error
+        return []
+
+    def _import(self, context: dict[str, Any], now: float) -> None:
+        self.names.add(context.get("names", {}), context.get("peers", {}))
+        profile = context.get("profile", {})
+        unknown = sorted(set(profile) - _PROFILE_KEYS)
+        if unknown:
+            raise ConfigError(f"a P-CSCF profile has no {', '.join(unknown)}")
+        self.policy = policy_from(profile.get("sip", {}), self.policy)
+        self.visited_network = profile.get("visited_network_id", self.visited_network)
+        self.integrity_protected = profile.get("integrity_protected", self.integrity_protected)
+        self.rx_identity = {**self.rx_identity, **profile.get("rx_identity", {})}
+        if "rx" in profile:
+            self.rx = None if profile["rx"] is None else rx.profile_of(profile["rx"])
+        for one in context.get("registrations", ()):
+            ue = with_port(str(one["ue_address"]))
+            self.registrations[ue] = Registration(
+                impi=str(one.get("impi", "")),
+                impus=tuple(one["impus"]),
+                contact=str(one.get("contact", "")),
+                ue=ue,
+                service_route=tuple(one.get("service_route", ())),
+                expires=now + float(one.get("expires", 600000)),
+            )
+        for one in context.get("dialogs", ()):
+            host = with_port(str(one["ue_address"])).rpartition(":")[0]
+            leg = media.Leg(str(one["call_id"]), host, bool(one["originating"]), dict(one.get("identities", {})))
+            self.legs[leg.call_id, host] = leg
+
+    def leftovers(self) -> Mapping[str, int]:
+        """Registrations, call legs and SIP messages that wait for the PCRF."""
+        sessions = sum(1 for leg in self.legs.values() if leg.session_id)
+        return {
+            "registrations": len(self.registrations),
+            "dialogs": len(self.legs),
+            "rx_sessions": sessions,
+            "held": len(self.held),
+        }
+
+    def wake(self, now: float) -> Sequence[Output]:
+        """Timers of calls; registrations that have run out."""
+        for ue in [ue for ue, one in self.registrations.items() if one.expires <= now]:
+            del self.registrations[ue]
+        return super().wake(now)
+
+    def deadline(self) -> float | None:
+        """The next timer of a call or a registration."""
+        times = [one.expires for one in self.registrations.values()]
+        first = super().deadline()
+        return min([*times, first] if first is not None else times, default=None)
+
+    # ---- what the proxy asks
+
+    def _way_of(self, event: Received, request: sip.Message) -> Way:
+        from_ue = event.interface is Interface.GM or event.peer.role is Role.UE
+        if request.method == "REGISTER":
+            return Way.REGISTER
+        if sip.parse_name_addr(request.first("To")).param("tag") is not None:
+            return Way.IN_DIALOG_FROM_UE if from_ue else Way.IN_DIALOG_TO_UE
+        return Way.ORIGINATING if from_ue else Way.TERMINATING
+
+    def _route(self, context: Context, now: float) -> list[Output]:
+        context.ue = context.peer.address
+        return _ROUTES[context.way](self, context, now)
+
+    def _answered(self, context: Context, branch: Branch, answer: sip.Message, now: float) -> list[Output] | None:
+        if context.way is Way.REGISTER:
+            return registration.answered(self, context, branch, answer, now)
+        if context.way in (Way.TERMINATING, Way.IN_DIALOG_TO_UE):
+            answer = self._with_alias(answer, branch.peer)
+        return media.answered(self, context, branch, answer, now)
+
+    def _over(self, context: Context) -> list[Output]:
+        if context.method != "INVITE" or context.way not in (Way.ORIGINATING, Way.TERMINATING):
+            return []
+        leg = media.leg_of(self, context)
+        return [] if leg is None else media.release(self, leg)
+
+    def _peer_of(self, address: str, context: Context | None) -> tuple[Interface, Peer]:
+        role = self.names.role_of(address)
+        to_ue = context is not None and context.way in (Way.TERMINATING, Way.IN_DIALOG_TO_UE)
+        if role is None and (to_ue or address in self.registrations or context is None):
+            return Interface.GM, Peer(Role.UE, address)
+        if role is None:
+            role = Role.ICSCF if context is not None and context.way is Way.REGISTER else Role.SCSCF
+        return (Interface.GM if role is Role.UE else Interface.MW), Peer(role, address)
+
+    def _values(self, context: Context) -> dict[str, str]:
+        return {
+            "address": self.address,
+            "host": self.address.partition(":")[0],
+            "visited_network": self.visited_network,
+            "icid": self._icid(context),
+            "identity": originating.asserted_identity(self, context.request, context.peer.address),
+        }
+
+    # ---- small things
+
+    def _icid(self, context: Context) -> str:
+        icid = context.notes.setdefault("icid", f"{self.random.getrandbits(128):032X}")
+        return str(icid)
+
+    def _rx_session_id(self) -> str:
+        """A Session-Id (RFC 6733 clause 8.8)."""
+        self.sessions += 1
+        host = self.rx.origin_host if self.rx is not None else self.address
+        return f"{host};{self._session};{self.sessions}"
+
+    def _with_alias(self, message: sip.Message, peer: Peer) -> sip.Message:
+        """The UE's Contact with the address it really sends from, where the operator does so."""
+        value = message.first("Contact")
+        if not self.policy.contact_alias or "<" not in value or ";alias=" in value:
+            return message
+        transport = _TRANSPORTS.get(sip.parse_via(message.first("Via")).transport, 1) if message.is_request else 1
+        host, _, port = peer.address.rpartition(":")
+        head, close, tail = value.partition(">")
+        return message.replace_first_value("Contact", f"{head};alias={host}~{port}~{transport}{close}{tail}")
+
+    def _without_alias(self, request: sip.Message) -> sip.Message:
+        """A Request-URI as the UE wrote its Contact."""
+        head, found, tail = request.request_uri.partition(";alias=")
+        if not found:
+            return request
+        return request.with_request_uri(head + "".join(f";{part}" for part in tail.split(";")[1:]))
+
+
+_ROUTES: dict[Way, Callable[[Pcscf, Context, float], list[Output]]] = {
+    Way.REGISTER: registration.route,
+    Way.ORIGINATING: originating.route,
+    Way.TERMINATING: terminating.route,
+    Way.IN_DIALOG_FROM_UE: in_dialog.route,
+    Way.IN_DIALOG_TO_UE: in_dialog.route,
+}

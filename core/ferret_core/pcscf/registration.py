@@ -1,0 +1,109 @@
+"""Registration through the P-CSCF (TS 24.229 clause 5.2.2): the UE's REGISTER out, the S-CSCF's answer back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ferret.errors import DecodeError
+from ferret.protocols import sip
+from ferret_core.nf import Output
+from ferret_core.sip_proxy import Branch, Context
+
+if TYPE_CHECKING:
+    from ferret_core.pcscf.pcscf import Pcscf
+
+_KEYS = ("ck", "ik")
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What the P-CSCF keeps of a registered UE."""
+
+    impi: str
+    impus: tuple[str, ...]  # the default public identity first
+    contact: str  # URI
+    ue: str  # transport address "host:port"
+    service_route: tuple[str, ...] = ()
+    expires: float = 0.0  # seconds, monotonic
+
+
+def route(pcscf: Pcscf, context: Context, now: float) -> list[Output]:
+    """Send a REGISTER on to the home network, by the domain in its Request-URI."""
+    del now
+    request, _ = pcscf._without_own_route(context.request)
+    if pcscf.integrity_protected:
+        request = _with_integrity(request)
+    return pcscf._forward(context, pcscf._with_alias(request, context.peer), pcscf._next_hop(request))
+
+
+def answered(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Message, now: float) -> list[Output]:
+    """Keep the keys from the UE; remember who is registered now."""
+    if answer.status < 300:
+        _remember(pcscf, context, branch, answer, now)
+    outputs = pcscf._send_upstream(context, without_keys(answer))
+    return [outputs]
+
+
+def without_keys(answer: sip.Message) -> sip.Message:
+    """A challenge without ck and ik, which the P-CSCF keeps (TS 33.203 clause 6.1.1)."""
+    value = answer.first("WWW-Authenticate")
+    if not any(f"{key}=" in value for key in _KEYS):
+        return answer
+    try:
+        scheme, params = sip.digest.parse(value)
+    except DecodeError:
+        return answer.remove("WWW-Authenticate")
+    kept = {name: text for name, text in params.items() if name not in _KEYS}
+    return answer.with_header("WWW-Authenticate", sip.digest.format_challenge(kept, scheme))
+
+
+def _with_integrity(request: sip.Message) -> sip.Message:
+    """Clause 5.2.2.2: whether the REGISTER came over a security association, in its Authorization."""
+    value = request.first("Authorization")
+    if not value:
+        return request
+    protected = "yes" if request.has("Security-Verify") else "no"
+    return request.with_header("Authorization", f'{value}, integrity-protected="{protected}"')
+
+
+def _remember(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Message, now: float) -> None:
+    contact = sip.parse_name_addr(branch.request.first("Contact"))
+    seconds = granted_expiry(contact, answer, branch.request)
+    if seconds <= 0:
+        pcscf.registrations.pop(context.peer.address, None)
+        return
+    associated = [sip.parse_uri(sip.parse_name_addr(v).uri).identity for v in answer.values("P-Associated-URI")]
+    own = sip.parse_uri(sip.parse_name_addr(answer.first("To")).uri).identity
+    pcscf.registrations[context.peer.address] = Registration(
+        impi=_impi(context.request),
+        impus=tuple(dict.fromkeys([*associated, own])),
+        contact=contact.uri,
+        ue=context.peer.address,
+        service_route=answer.values("Service-Route"),
+        expires=now + seconds,
+    )
+
+
+def granted_expiry(contact: sip.NameAddr, answer: sip.Message, request: sip.Message) -> int:
+    """How long the registrar registered a contact, in seconds: its Contact in the answer, or else Expires."""
+    texts = [
+        found.param("expires")
+        for found in map(sip.parse_name_addr, answer.values("Contact"))
+        if _same(found.uri, contact.uri)
+    ]
+    texts += [answer.first("Expires") or None, contact.param("expires"), request.first("Expires") or None, "0"]
+    text = next(one for one in texts if one is not None)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0
+
+
+def _same(one: str, other: str) -> bool:
+    first, second = sip.parse_uri(one), sip.parse_uri(other)
+    return (first.user, first.host, first.port or 5060) == (second.user, second.host, second.port or 5060)
+
+
+def _impi(request: sip.Message) -> str:
+    try:
+        return sip.digest.parse(request.first("Authorization"))[1].get("username", "")
+    except DecodeError:
+        return ""

@@ -1,0 +1,237 @@
+"""The S-CSCF (TS 24.229 clause 5.4): registrar, and stateful proxy for both halves of a call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any
+
+from ferret.errors import ConfigError
+from ferret.protocols import diameter, sip
+from ferret.protocols.diameter import Command, avp
+from ferret.records.message import Interface, Role
+from ferret_core.nf import Failed, Input, Note, Output, Peer, PeerLost, Received, Send
+from ferret_core.scscf import cx, in_dialog, originating, registrar, terminating
+from ferret_core.scscf.policy import DEFAULT, CxProfile, RegistrarHabits, changed
+from ferret_core.scscf.reg_event import Subscription
+from ferret_core.scscf.registrar import Binding, Subscriber, Waiting
+from ferret_core.sip_names import DEFAULT_PORT
+from ferret_core.sip_policy import Way, policy_from
+from ferret_core.sip_proxy import Branch, Context, SipProxy
+
+_KEYS = frozenset({"profile", "names", "peers", "registrations"})
+_PROFILE_KEYS = frozenset({"sip", "registrar", "cx"})
+_NUMBER = re.compile(r"\+?[\d\-.()]{3,24}\Z", re.ASCII)
+
+
+class Scscf(SipProxy):
+    """One S-CSCF.
+
+    `import_context` takes
+
+    - "profile": what `profile_from_recording` gives: {"sip": changes of `Policy`, "registrar": changes of
+      `RegistrarHabits`, "cx": changes of `CxProfile`};
+    - "names": {host or "host:port" in a URI: transport address "host:port"};
+    - "peers": {transport address: role};
+    - "registrations": [{"impi", "impus", "contact", "path", "expires"}] of users that registered before.
+    """
+
+    role = Role.SCSCF
+
+    def __init__(self, *, address: str, random: Random) -> None:
+        super().__init__(address=address, random=random, policy=DEFAULT)
+        self.habits = RegistrarHabits()
+        self.cx = CxProfile(server_name=f"sip:{address}")
+        self.subscribers: dict[str, Subscriber] = {}  # by private identity
+        self.challenges: dict[str, cx.Vector] = {}  # by private identity
+        self.waiting: dict[int, Waiting] = {}  # by token of the Cx request
+        self.subscriptions: dict[tuple[str, str], Subscription] = {}  # by Call-ID and the watcher's tag
+        self.token = 0
+        self._public: dict[str, str] = {}  # public identity to private identity
+        self._tags: dict[str, str] = {}  # To tags of answers to REGISTER, by Call-ID
+        self._session = random.getrandbits(32)
+        self._sessions = 0
+
+    def receive(self, event: Input, now: float) -> Sequence[Output]:
+        """Take a SIP message, an answer or a request on Cx, or the news that an answer will not come."""
+        match event:
+            case Received(message=sip.Message() as message):
+                return self._receive_sip(event, message, now)
+            case Received(message=diameter.Message() as message) if message.is_request:
+                return self._asked_by_hss(event, message)
+            case Received(message=diameter.Message() as message):
+                return registrar.answer_arrived(self, event.transaction, message, now)
+            case Failed():
+                return registrar.answer_arrived(self, event.token, None, now)
+            case PeerLost():
+                return [Note("peer_lost", {"interface": str(event.interface), "reason": event.reason})]
+        return [Note("message_of_another_interface", {"interface": str(event.interface)})]
+
+    def import_context(self, context: Mapping[str, object], now: float) -> Sequence[Output]:
+        """Take over configuration and registrations; see the class."""
+        unknown = sorted(set(context) - _KEYS)
+        if unknown:
+            raise ConfigError(f"the S-CSCF knows no context {', '.join(unknown)}")
+        try:
+            self._import(dict(context), now)
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise ConfigError(f"context for the S-CSCF that cannot be read: {error!r}") from error
+        return []
+
+    def _import(self, context: dict[str, Any], now: float) -> None:
+        self.names.add(context.get("names", {}), context.get("peers", {}))
+        profile = context.get("profile", {})
+        unknown = sorted(set(profile) - _PROFILE_KEYS)
+        if unknown:
+            raise ConfigError(f"an S-CSCF profile has no {', '.join(unknown)}")
+        self.policy = policy_from(profile.get("sip", {}), self.policy)
+        self.habits = changed(self.habits, profile.get("registrar", {}))
+        self.cx = changed(self.cx, profile.get("cx", {}))
+        for one in context.get("registrations", ()):
+            impus = tuple(cx.Identity(str(uri), False) for uri in one["impus"])
+            impi = str(one.get("impi") or impus[0].uri)
+            subscriber = self.subscribers.get(impi) or Subscriber(impi, impus)
+            contact = sip.parse_name_addr(str(one["contact"]))
+            expires = now + float(one.get("expires", self.habits.max_expires))
+            path = tuple(str(value) for value in one.get("path", ()))
+            key = registrar.contact_key(contact.uri)
+            subscriber.bindings[key] = Binding(contact.uri, contact.params, path, expires)
+            self.remember(subscriber)
+
+    def leftovers(self) -> Mapping[str, int]:
+        """Registered users, subscriptions to them, REGISTERs that wait for the HSS."""
+        return {
+            "registrations": len(self.subscribers),
+            "subscriptions": len(self.subscriptions),
+            "waiting": len(self.waiting),
+        }
+
+    def wake(self, now: float) -> Sequence[Output]:
+        """Timers of calls; registrations that have run out."""
+        outputs: list[Output] = []
+        for subscriber in list(self.subscribers.values()):
+            for key in [key for key, one in subscriber.bindings.items() if one.expires <= now]:
+                del subscriber.bindings[key]
+            if not subscriber.bindings:
+                self.forget(subscriber)
+                outputs += self._timed_out(subscriber)
+        return [*outputs, *super().wake(now)]
+
+    def _timed_out(self, subscriber: Subscriber) -> list[Output]:
+        impu = subscriber.identities[0].uri if subscriber.identities else ""
+        assignment = cx.Assignment.TIMEOUT_DEREGISTRATION
+        self.token += 1
+        message = cx.sar(self.cx, self._cx_session_id(), subscriber.impi, impu, assignment, known=True)
+        return [Send(Interface.CX, Peer(Role.HSS), message, token=self.token)]
+
+    def deadline(self) -> float | None:
+        """The next timer of a call or a registration."""
+        times = [one.expires for subscriber in self.subscribers.values() for one in subscriber.bindings.values()]
+        first = super().deadline()
+        return min([*times, first] if first is not None else times, default=None)
+
+    # ---- users
+
+    def remember(self, subscriber: Subscriber) -> None:
+        """A user is registered."""
+        self.subscribers[subscriber.impi] = subscriber
+        for identity in subscriber.identities:
+            self._public[_normal(identity.uri)] = subscriber.impi
+
+    def forget(self, subscriber: Subscriber) -> None:
+        """A user is registered no more."""
+        self.subscribers.pop(subscriber.impi, None)
+        for public in [public for public, impi in self._public.items() if impi == subscriber.impi]:
+            del self._public[public]
+
+    def find(self, uri: str) -> Subscriber | None:
+        """The registered user whom a Request-URI means."""
+        impi = self._public.get(_normal(uri)) or self._public.get(_number(uri))
+        return self.subscribers.get(impi) if impi else None
+
+    def register_tag(self, call_id: str) -> str:
+        """The To tag of answers to a REGISTER: one for each Call-ID, or one for all."""
+        return self._tags.setdefault("" if self.habits.one_tag else call_id, self._token())
+
+    # ---- what the proxy asks
+
+    def _way_of(self, event: Received, request: sip.Message) -> Way:
+        from_pcscf = event.peer.role is Role.PCSCF
+        if request.method == "REGISTER":
+            return Way.REGISTER
+        if sip.parse_name_addr(request.first("To")).param("tag") is not None:
+            return Way.IN_DIALOG_FROM_UE if from_pcscf else Way.IN_DIALOG_TO_UE
+        route = sip.parse_uri(sip.parse_name_addr(request.first("Route")).uri)
+        own = self.names.is_own(route.host, route.port) if route.host else False
+        marked = own and (route.param("orig") is not None or (route.user and route.user == self._orig_user()))
+        return Way.ORIGINATING if marked or from_pcscf else Way.TERMINATING
+
+    def _orig_user(self) -> str:
+        return sip.parse_uri(sip.parse_name_addr(self.habits.service_route).uri).user
+
+    def _route(self, context: Context, now: float) -> list[Output]:
+        return _ROUTES[context.way](self, context, now)
+
+    def _answered(self, context: Context, branch: Branch, answer: sip.Message, now: float) -> list[Output] | None:
+        return [self._send_upstream(context, answer)]
+
+    def _peer_of(self, address: str, context: Context | None) -> tuple[Interface, Peer]:
+        role = self.names.role_of(address)
+        if role is None and address == self.names.own:
+            role = Role.SCSCF
+        if role is None and context is not None:
+            role = {Way.TERMINATING: Role.PCSCF, Way.ORIGINATING: Role.ICSCF}.get(context.way)
+        return Interface.MW, Peer(role or Role.REMOTE, address)
+
+    def _values(self, context: Context) -> dict[str, str]:
+        return {
+            "address": self.address,
+            "host": self.address.partition(":")[0],
+            "request_uri": context.request.request_uri,
+        }
+
+    # ---- Cx and small things
+
+    def _asked_by_hss(self, event: Received, request: diameter.Message) -> list[Output]:
+        """RTR takes a user away, PPR brings a new profile (TS 29.228 clauses 6.1.3 and 6.2.2)."""
+        impi = request.value_of(avp.USER_NAME) or ""
+        subscriber = self.subscribers.get(impi)
+        if subscriber is not None and request.command == Command.REGISTRATION_TERMINATION:
+            self.forget(subscriber)
+        elif subscriber is not None and request.command == Command.PUSH_PROFILE:
+            subscriber.identities = cx.identities_of(request) or subscriber.identities
+            self.remember(subscriber)
+        reply = cx.success(self.cx, request)
+        return [Send(event.interface, event.peer, reply, reply_to=event.transaction)]
+
+    def _cx_session_id(self) -> str:
+        self._sessions += 1
+        return f"{self.cx.origin_host};{self._session};{self._sessions}"
+
+    def _own_via(self) -> str:
+        host, _, port = self.address.partition(":")
+        shown = f":{port or DEFAULT_PORT}" if self.policy.via_port or port else ""
+        return f"SIP/2.0/UDP {host}{shown};branch={self._branch_id()}"
+
+
+def _normal(uri: str) -> str:
+    parts = sip.parse_uri(uri)
+    if parts.scheme == "tel":
+        return _number(uri) or parts.identity
+    return f"{parts.user.partition(';')[0]}@{parts.host}"
+
+
+def _number(uri: str) -> str:
+    """The digits of a tel: URI, or of a SIP URI that is a telephone number; "" for any other."""
+    user = sip.parse_uri(uri).user.partition(";")[0]
+    return re.sub(r"[-.()+]", "", user) if _NUMBER.match(user) else ""
+
+
+_ROUTES: dict[Way, Callable[[Scscf, Context, float], list[Output]]] = {
+    Way.REGISTER: registrar.route,
+    Way.ORIGINATING: originating.route,
+    Way.TERMINATING: terminating.route,
+    Way.IN_DIALOG_FROM_UE: in_dialog.route,
+    Way.IN_DIALOG_TO_UE: in_dialog.route,
+}

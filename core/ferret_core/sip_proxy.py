@@ -1,0 +1,469 @@
+"""A transaction-stateful SIP proxy (RFC 3261 clause 16), the part that P-CSCF and S-CSCF share.
+
+Retransmission is the transaction layer's work (`ferret.protocols.sip.TransactionLayer` stands between this and the
+sockets, with `acknowledges=False`). Everything that is a message of its own is made here, so that it can be compared:
+100 Trying, the ACK for a 300-699 (clause 16.7 step 10), CANCEL and its 200.
+
+A context is one request that is being proxied; each branch of it went to one place (clause 16.6).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+
+from ferret.protocols import sip
+from ferret.protocols.sip.transactions import COOKIE, server_key
+from ferret.records.message import Interface, Role
+from ferret_core.nf import NetworkFunction, Note, Output, Peer, Received, Send
+from ferret_core.sip_names import DEFAULT_PORT, Names
+from ferret_core.sip_policy import ANSWER_TO, Policy, RecordRouteForm, Way, apply, filled
+
+TIMER_C = 180.0  # seconds that an INVITE may ring (clause 16.6 step 11)
+LINGER = 32.0  # seconds that a finished context is kept for what comes late: 64*T1
+MAX_CONTEXTS = 16384
+MAX_FORWARDS = 70
+
+
+class Phase(StrEnum):
+    """Where a proxied request stands."""
+
+    PROCEEDING = "proceeding"
+    CANCELLING = "cancelling"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    ACKNOWLEDGED = "acknowledged"
+
+
+class Incident(StrEnum):
+    """What happens to a proxied request."""
+
+    PROVISIONAL = "provisional"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    CANCEL = "cancel"
+    ACK = "ack"
+
+
+@dataclass(slots=True)
+class Branch:
+    """One place that a request was forwarded to."""
+
+    id: str
+    request: sip.Message  # as sent
+    interface: Interface
+    peer: Peer
+    provisional: bool = False
+    final: sip.Message | None = None
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class Context:
+    """A request that is being proxied."""
+
+    request: sip.Message  # as received, with received and rport in its Via
+    interface: Interface
+    peer: Peer  # whom it came from
+    way: Way
+    ue: str = ""  # the address of the UE whose half of the dialog this is
+    phase: Phase = Phase.PROCEEDING
+    branches: dict[str, Branch] = field(default_factory=dict)
+    expires: float = 0.0
+    notes: dict[str, object] = field(default_factory=dict)  # what a subclass keeps with it
+
+    @property
+    def method(self) -> str:
+        """The request's method."""
+        return self.request.method
+
+
+Handler = Callable[["SipProxy", Context, "Branch | None", sip.Message, float], list[Output]]
+
+
+class SipProxy(NetworkFunction):
+    """What a CSCF does with SIP whatever its role. Subclasses route requests and hook into answers."""
+
+    def __init__(self, *, address: str, random: Random, policy: Policy) -> None:
+        super().__init__(address=address, random=random)
+        self.policy = policy
+        self.names = Names(address)
+        self._contexts: OrderedDict[tuple[str, ...], Context] = OrderedDict()  # by server transaction
+        self._branches: dict[str, Context] = {}  # by branch of our own Via
+
+    # ---- what a subclass says
+
+    @abstractmethod
+    def _route(self, context: Context, now: float) -> list[Output]:
+        """Forward (or answer) a request that is new."""
+
+    @abstractmethod
+    def _answered(self, context: Context, branch: Branch, answer: sip.Message, now: float) -> list[Output] | None:
+        """Look at an answer before it is forwarded upstream; None: it is held back and forwarded later."""
+
+    @abstractmethod
+    def _peer_of(self, address: str, context: Context | None) -> tuple[Interface, Peer]:
+        """The interface and peer at a transport address "host:port"."""
+
+    @abstractmethod
+    def _values(self, context: Context) -> dict[str, str]:
+        """What fills the braces of this context's header templates."""
+
+    def _over(self, context: Context) -> list[Output]:
+        """A request was refused or given up: what follows besides the answer."""
+        del context
+        return []
+
+    # ---- SIP in
+
+    def _receive_sip(self, event: Received, message: sip.Message, now: float) -> list[Output]:
+        if not message.is_request:
+            return self._receive_answer(event, message, now)
+        fault = _fault(message)
+        if fault:
+            return [] if message.method == "ACK" else [self._reply(event, message, *fault)]
+        key = server_key(message)
+        known = self._contexts.get(key)
+        if message.method == "ACK" and known is not None and known.phase is not Phase.ACCEPTED:
+            return self._happen(known, Incident.ACK, None, message, now)
+        if message.method == "CANCEL":
+            return self._cancelled(event, message, now)
+        if known is not None:
+            return [Note("retransmission_absorbed", {"method": message.method})]
+        return self._begin(event, message, key, now)
+
+    def _begin(self, event: Received, message: sip.Message, key: tuple[str, ...], now: float) -> list[Output]:
+        request = self._with_source(message, event.peer)
+        context = Context(request, event.interface, event.peer, self._way_of(event, request))
+        context.expires = now + (TIMER_C if message.method == "INVITE" else LINGER)
+        if message.method != "ACK":
+            self._contexts[key] = context
+            self._limit()
+        outputs: list[Output] = []
+        if message.method in self.policy.trying:
+            outputs.append(self._own_answer(context, 100, self.policy.trying_reason, tag=False))
+        return outputs + self._route(context, now)
+
+    @abstractmethod
+    def _way_of(self, event: Received, request: sip.Message) -> Way:
+        """Which way a request goes."""
+
+    def _cancelled(self, event: Received, message: sip.Message, now: float) -> list[Output]:
+        via = sip.parse_via(message.first("Via"))
+        key = (via.branch, f"{via.host}:{via.port or DEFAULT_PORT}", "INVITE")
+        context = self._contexts.get(key)
+        if context is None:
+            return [self._reply(event, message, 481, "Call leg/transaction does not exist")]
+        answer = sip.respond(
+            message, 200, self.policy.cancelling_reason, to_tag=self._tag(context), headers=self._server_header()
+        )
+        outputs: list[Output] = [Send(event.interface, event.peer, answer)]
+        return outputs + self._happen(context, Incident.CANCEL, None, message, now)
+
+    def _receive_answer(self, event: Received, answer: sip.Message, now: float) -> list[Output]:
+        branch_id = sip.parse_via(answer.first("Via")).branch
+        context = self._branches.get(branch_id)
+        if context is None:
+            return self._forward_stray(answer)
+        if answer.method == "CANCEL":
+            return []
+        branch = context.branches[branch_id]
+        status = answer.status
+        if status == 100:
+            branch.provisional = True
+            return self._cancel_waiting(context, branch)
+        incident = Incident.PROVISIONAL if status < 200 else Incident.SUCCESS if status < 300 else Incident.FAILURE
+        return self._happen(context, incident, branch, answer, now)
+
+    def _happen(
+        self, context: Context, incident: Incident, branch: Branch | None, message: sip.Message, now: float
+    ) -> list[Output]:
+        phase, handler = TABLE[context.phase, incident]
+        context.phase = phase
+        if phase not in (Phase.PROCEEDING, Phase.CANCELLING):
+            context.expires = now + LINGER
+        return handler(self, context, branch, message, now)
+
+    # ---- what the table does
+
+    def _nothing(self, context: Context, branch: Branch | None, message: sip.Message, now: float) -> list[Output]:
+        return []
+
+    def _take_provisional(
+        self, context: Context, branch: Branch | None, answer: sip.Message, now: float
+    ) -> list[Output]:
+        if branch is None:
+            return []
+        branch.provisional = True
+        outputs = self._cancel_waiting(context, branch)
+        if context.phase is Phase.CANCELLING:
+            return outputs
+        return outputs + self._pass_on(context, branch, answer, now)
+
+    def _take_success(self, context: Context, branch: Branch | None, answer: sip.Message, now: float) -> list[Output]:
+        if branch is None:
+            return []
+        branch.final = answer
+        outputs = self._pass_on(context, branch, answer, now)
+        return outputs + self._cancel_all(context)
+
+    def _take_failure(self, context: Context, branch: Branch | None, answer: sip.Message, now: float) -> list[Output]:
+        """Acknowledge hop by hop; when every branch has failed, the best answer goes upstream (clause 16.7)."""
+        if branch is None:
+            return []
+        repeated, branch.final = branch.final is not None, answer
+        outputs: list[Output] = []
+        if context.method == "INVITE":
+            outputs.append(Send(branch.interface, branch.peer, sip.ack_for(branch.request, answer)))
+        waiting = any(one.final is None for one in context.branches.values())
+        if repeated or waiting or context.phase is Phase.ACCEPTED:
+            return outputs
+        context.phase = Phase.REFUSED
+        context.expires = now + LINGER
+        best = min(context.branches.values(), key=_preference)
+        outputs += self._pass_on(context, best, best.final or answer, now)
+        return outputs + self._over(context)
+
+    def _take_cancel(self, context: Context, branch: Branch | None, message: sip.Message, now: float) -> list[Output]:
+        for one in context.branches.values():
+            one.cancelled = True
+        return [output for one in context.branches.values() for output in self._cancel_waiting(context, one)]
+
+    def _cancel_waiting(self, context: Context, branch: Branch) -> list[Output]:
+        """CANCEL a branch that is to be cancelled, as soon as it has answered anything (clause 9.1)."""
+        if not (branch.cancelled and branch.provisional) or branch.final is not None:
+            return []
+        branch.cancelled = False
+        return [Send(branch.interface, branch.peer, sip.cancel_for(branch.request))]
+
+    def _cancel_all(self, context: Context) -> list[Output]:
+        outputs: list[Output] = []
+        for branch in context.branches.values():
+            if branch.final is None and context.method == "INVITE":
+                branch.cancelled = True
+                outputs += self._cancel_waiting(context, branch)
+        return outputs
+
+    def _pass_on(self, context: Context, branch: Branch, answer: sip.Message, now: float) -> list[Output]:
+        outputs = self._answered(context, branch, answer, now)
+        return [] if outputs is None else outputs
+
+    # ---- sending
+
+    def _forward(self, context: Context, request: sip.Message, address: str, *, record: bool = True) -> list[Output]:
+        """Forward a request to "host:port" (clause 16.6): header fields, Max-Forwards, Record-Route, Via."""
+        hops = request.first("Max-Forwards")
+        left = int(hops) - 1 if hops.isascii() and hops.isdigit() and len(hops) < 6 else MAX_FORWARDS - 1
+        request = apply(self.policy.headers.get(context.way), request, self._values(context))
+        request = request.with_header("Max-Forwards", str(left))
+        if self._records(context.way, request.method):
+            request = self._record_routed(context, request)
+        branch_id = self._branch_id()
+        host, _, port = self.address.partition(":")
+        shown = f":{port or DEFAULT_PORT}" if self.policy.via_port or port not in ("", str(DEFAULT_PORT)) else ""
+        flags = "".join(f";{flag}" for flag in self.policy.via_params)
+        request = request.prepend("Via", f"SIP/2.0/UDP {host}{shown};branch={branch_id}{flags}")
+        interface, peer = self._peer_of(address, context)
+        context.branches[branch_id] = Branch(branch_id, request, interface, peer)
+        if request.method != "ACK":
+            self._branches[branch_id] = context
+        return [Send(interface, peer, request)]
+
+    def _records(self, way: Way, method: str) -> bool:
+        """Whether we stay on the path of what a request begins (clause 16.6 step 4)."""
+        if way in (Way.IN_DIALOG_FROM_UE, Way.IN_DIALOG_TO_UE) and not self.policy.record_route_in_dialog:
+            return False
+        return way is not Way.REGISTER and method in self.policy.record_route_methods
+
+    def _record_routed(self, context: Context, request: sip.Message) -> sip.Message:
+        form = self.policy.record_route.get(f"{context.way} {request.method}") or self.policy.record_route.get(
+            str(context.way), RecordRouteForm()
+        )
+        values = self._values(context) | {
+            "from_tag": sip.parse_name_addr(request.first("From")).param("tag") or "",
+            "random": self._token(),
+        }
+        params = [(name, filled(text, values) if text is not None else None) for name, text in form.params]
+        tail = "".join(f";{name}" if text is None else f";{name}={text}" for name, text in params)
+        user = f"{form.user}@" if form.user else ""
+        uri = f"sip:{user}{form.host or self.address}"
+        if form.port and ":" not in uri.rpartition("@")[2].removeprefix("sip:"):
+            uri += f":{DEFAULT_PORT}"
+        incoming = sip.parse_via(request.first("Via")).transport
+        if incoming not in ("UDP", ""):
+            request = request.prepend("Record-Route", f"<{uri};transport={incoming.lower()};r2=on{tail}>")
+            tail = f";r2=on{tail}"
+        return request.prepend("Record-Route", f"<{uri}{tail}>")
+
+    def _send_upstream(self, context: Context, answer: sip.Message) -> Send:
+        """Forward an answer without our Via, its header fields treated (clause 16.7 step 3 and 9)."""
+        answer = answer.remove_first_value("Via")
+        way = ANSWER_TO.get(context.way)
+        rule = self.policy.headers.get(way) if way is not None else None
+        return Send(context.interface, context.peer, apply(rule, answer, self._values(context)))
+
+    def _forward_stray(self, answer: sip.Message) -> list[Output]:
+        """An answer to a request from before our time goes where the next Via says (clause 18.2.2)."""
+        answer = answer.remove_first_value("Via")
+        via = sip.parse_via(answer.first("Via"))
+        if not via.host:
+            return [Note("answer_without_request", {"status": answer.status})]
+        port = via.param("rport") or ""
+        number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else via.port
+        address = f"{via.param('received') or via.host}:{number or DEFAULT_PORT}"
+        interface, peer = self._peer_of(address, None)
+        return [Send(interface, peer, answer)]
+
+    def _own_answer(
+        self,
+        context: Context,
+        status: int,
+        reason: str,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        tag: bool = True,
+    ) -> Send:
+        to_tag = self._tag(context) if tag else ""
+        extra = (*headers, *self._server_header())
+        answer = sip.respond(context.request, status, reason, to_tag=to_tag, headers=extra)
+        return Send(context.interface, context.peer, answer)
+
+    def _refuse(self, context: Context, status: int, reason: str) -> list[Output]:
+        """Answer a request with a final refusal of our own."""
+        context.phase = Phase.REFUSED
+        return [self._own_answer(context, status, reason)]
+
+    def _reply(self, event: Received, request: sip.Message, status: int, reason: str) -> Send:
+        """Answer a request of which no context is made."""
+        answer = sip.respond(request, status, reason, to_tag=self._token(), headers=self._server_header())
+        return Send(event.interface, event.peer, answer)
+
+    def _server_header(self) -> tuple[tuple[str, str], ...]:
+        return (("Server", self.policy.server),) if self.policy.server else ()
+
+    # ---- small things
+
+    def _with_source(self, request: sip.Message, peer: Peer) -> sip.Message:
+        """received and rport in the topmost Via (clause 18.2.1, RFC 3581 clause 4)."""
+        via = sip.parse_via(request.first("Via"))
+        host, _, port = peer.address.rpartition(":")
+        if not host:
+            host, port = peer.address, ""
+        asked = via.param("rport") is not None
+        params = [one for one in via.params if one.name.lower() not in ("received", "rport")]
+        if host and (asked or via.host.strip("[]") != host.strip("[]")) and peer.role is Role.UE:
+            params.insert(0, sip.Param("received", host.strip("[]")))
+        if port and (asked or (self.policy.force_rport and peer.role is Role.UE)):
+            params.append(sip.Param("rport", port))
+        if tuple(params) == via.params:
+            return request
+        sent_by = request.first("Via").split(";", 1)[0].rstrip()
+        return request.replace_first_value("Via", sent_by + sip.format_params(tuple(params)))
+
+    def _without_own_route(self, request: sip.Message) -> tuple[sip.Message, sip.Uri | None]:
+        """Take our own entry off the Route (clause 16.4), both of a pair written for two transports."""
+        top = request.first("Route")
+        if not top:
+            return request, None
+        uri = sip.parse_uri(sip.parse_name_addr(top).uri)
+        if not self.names.is_own(uri.host, uri.port):
+            return request, None
+        request = request.remove_first_value("Route")
+        following = sip.parse_uri(sip.parse_name_addr(request.first("Route")).uri)
+        if uri.param("r2") and following.param("r2") and self.names.is_own(following.host, following.port):
+            request = request.remove_first_value("Route")
+        return request, uri
+
+    def _next_hop(self, request: sip.Message) -> str:
+        """Where a request goes: its topmost Route, or else its Request-URI; "host:port"."""
+        route = request.first("Route")
+        uri = sip.parse_uri(sip.parse_name_addr(route).uri if route else request.request_uri)
+        return self.names.address_of(uri)
+
+    def _tag(self, context: Context) -> str:
+        tag = context.notes.setdefault("tag", self._token())
+        return str(tag)
+
+    def _token(self) -> str:
+        return f"{self.random.getrandbits(48):012x}"
+
+    def _branch_id(self) -> str:
+        return f"{COOKIE}{self.random.getrandbits(96):024x}"
+
+    # ---- time
+
+    def deadline(self) -> float | None:
+        """When the oldest context is given up or forgotten."""
+        return min((context.expires for context in self._contexts.values()), default=None)
+
+    def wake(self, now: float) -> Sequence[Output]:
+        """Give up INVITEs that ring too long, forget what is finished."""
+        outputs: list[Output] = []
+        for key, context in [item for item in self._contexts.items() if item[1].expires <= now]:
+            if context.phase is Phase.PROCEEDING and context.method == "INVITE" and context.branches:
+                context.phase = Phase.CANCELLING
+                context.expires = now + LINGER
+                outputs += self._take_cancel(context, None, context.request, now)
+            else:
+                self._forget(key)
+        return outputs
+
+    def _forget(self, key: tuple[str, ...]) -> None:
+        context = self._contexts.pop(key)
+        for branch in context.branches:
+            self._branches.pop(branch, None)
+
+    def _limit(self) -> None:
+        if len(self._contexts) > MAX_CONTEXTS:
+            self._forget(next(iter(self._contexts)))
+
+
+def _fault(request: sip.Message) -> tuple[int, str] | None:
+    """What is wrong with a request before it is looked at (clause 16.3)."""
+    missing = [n for n in ("Via", "From", "To", "Call-ID", "CSeq") if not request.has(n)]
+    cseq = request.first("CSeq").split()
+    if missing or len(cseq) != 2 or cseq[1] != request.method:
+        return 400, "Bad Request"
+    if request.first("Max-Forwards") == "0":
+        return 483, "Too Many Hops"
+    return None
+
+
+def _preference(branch: Branch) -> tuple[int, int]:
+    """Which refusal is best (clause 16.7 step 6): 6xx, then the lowest class; 503 never if there is another."""
+    status = branch.final.status if branch.final else 699
+    return (0 if status >= 600 else 9 if status == 503 else status // 100, status)
+
+
+_P, _I = Phase, Incident
+TABLE: dict[tuple[Phase, Incident], tuple[Phase, Handler]] = {
+    (_P.PROCEEDING, _I.PROVISIONAL): (_P.PROCEEDING, SipProxy._take_provisional),
+    (_P.PROCEEDING, _I.SUCCESS): (_P.ACCEPTED, SipProxy._take_success),
+    (_P.PROCEEDING, _I.FAILURE): (_P.PROCEEDING, SipProxy._take_failure),
+    (_P.PROCEEDING, _I.CANCEL): (_P.CANCELLING, SipProxy._take_cancel),
+    (_P.PROCEEDING, _I.ACK): (_P.PROCEEDING, SipProxy._nothing),
+    (_P.CANCELLING, _I.PROVISIONAL): (_P.CANCELLING, SipProxy._take_provisional),
+    (_P.CANCELLING, _I.SUCCESS): (_P.ACCEPTED, SipProxy._take_success),
+    (_P.CANCELLING, _I.FAILURE): (_P.CANCELLING, SipProxy._take_failure),
+    (_P.CANCELLING, _I.CANCEL): (_P.CANCELLING, SipProxy._nothing),
+    (_P.CANCELLING, _I.ACK): (_P.CANCELLING, SipProxy._nothing),
+    (_P.ACCEPTED, _I.PROVISIONAL): (_P.ACCEPTED, SipProxy._nothing),
+    (_P.ACCEPTED, _I.SUCCESS): (_P.ACCEPTED, SipProxy._take_success),
+    (_P.ACCEPTED, _I.FAILURE): (_P.ACCEPTED, SipProxy._take_failure),
+    (_P.ACCEPTED, _I.CANCEL): (_P.ACCEPTED, SipProxy._nothing),
+    (_P.ACCEPTED, _I.ACK): (_P.ACCEPTED, SipProxy._nothing),
+    (_P.REFUSED, _I.PROVISIONAL): (_P.REFUSED, SipProxy._nothing),
+    (_P.REFUSED, _I.SUCCESS): (_P.REFUSED, SipProxy._nothing),
+    (_P.REFUSED, _I.FAILURE): (_P.REFUSED, SipProxy._take_failure),
+    (_P.REFUSED, _I.CANCEL): (_P.REFUSED, SipProxy._nothing),
+    (_P.REFUSED, _I.ACK): (_P.ACKNOWLEDGED, SipProxy._nothing),
+    (_P.ACKNOWLEDGED, _I.PROVISIONAL): (_P.ACKNOWLEDGED, SipProxy._nothing),
+    (_P.ACKNOWLEDGED, _I.SUCCESS): (_P.ACKNOWLEDGED, SipProxy._nothing),
+    (_P.ACKNOWLEDGED, _I.FAILURE): (_P.ACKNOWLEDGED, SipProxy._nothing),
+    (_P.ACKNOWLEDGED, _I.CANCEL): (_P.ACKNOWLEDGED, SipProxy._nothing),
+    (_P.ACKNOWLEDGED, _I.ACK): (_P.ACKNOWLEDGED, SipProxy._nothing),
+}
