@@ -178,7 +178,8 @@ class Enb(NetworkFunction):
                 raise PeerViolationError(f"{message.name} while S1 is {self.state}")
             connection = self._connection_of(message)
             return handler(self, connection, message) if isinstance(connection, Connection) else (connection,)
-        except (DecodeError, KeyError, ValueError, TypeError) as error:  # mandatory contents missing or out of range
+        except (DecodeError, LookupError, ValueError, TypeError, AttributeError) as error:
+            # mandatory contents are missing, or are octets because no table of the specification defines them
             raise PeerViolationError(f"{message.name} cannot be used: {error!r}") from error
 
     def import_context(self, context: Mapping[str, object], now: float) -> Sequence[Output]:
