@@ -40,8 +40,8 @@ class Cutter:
     """Takes octets in stream order. Each frame that it is given must be held in the ledger once; it settles them."""
 
     __slots__ = (
-        "_buffer", "_discard", "_emit", "_hole", "_kind", "_ledger", "_marks", "_noise", "_ports", "_reported",
-        "_searched", "_synced", "offset", "protocol",
+        "_buffer", "_discard", "_emit", "_hole", "_kind", "_ledger", "_marks", "_newest", "_noise", "_ports",
+        "_reported", "_searched", "_synced", "offset", "protocol",
     )  # fmt: skip
 
     def __init__(self, ledger: Ledger, ports: tuple[int, int], emit: Emit, *, after_hole: bool = False) -> None:
@@ -53,6 +53,7 @@ class Cutter:
         self._synced = False  # the buffer begins where a message should
         self._hole = after_hole
         self._discard = 0  # octets to come of a message that a hole has spoilt
+        self._newest: _Mark | None = None  # the latest frame that a message so far came in
         self._searched = 0
         self._noise = 0  # octets since the last message that belong to none
         self._kind = ""  # what a stream of neither protocol seems to be
@@ -225,17 +226,18 @@ class Cutter:
     def _message(self, length: int, flaws: tuple[Flaw, ...]) -> None:
         octets = bytes(self._buffer[:length])
         end = self.offset - len(self._buffer) + length
-        last = self._marks[0]
-        for mark in self._marks:
-            if mark.frame > last.frame:
-                last = mark
+        for mark in self._marks:  # what waited for an earlier segment is complete only with that one
+            if self._newest is None or mark.frame > self._newest.frame:
+                self._newest = mark
             if mark.end >= end:
                 break
         if self._hole:
             flaws = (Flaw.HOLE_BEFORE, *flaws)
             self._hole = False
         self._consume(length, USED)
-        self._emit(self.protocol or Protocol.DIAMETER, octets, last.frame, last.captured_at_ns, flaws)
+        if self._newest is not None:
+            at_ns = self._newest.captured_at_ns
+            self._emit(self.protocol or Protocol.DIAMETER, octets, self._newest.frame, at_ns, flaws)
 
     def _consume(self, octets: int, fate: str) -> None:
         start = self.offset - len(self._buffer)

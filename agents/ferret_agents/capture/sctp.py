@@ -70,7 +70,7 @@ class _Held(NamedTuple):
 class _Direction:
     """One direction of an association."""
 
-    __slots__ = ("acknowledged", "expected", "held", "pieces", "seen", "tag")
+    __slots__ = ("expected", "held", "newest", "pieces", "seen", "tag")
 
     def __init__(self, tag: int) -> None:
         self.tag = tag
@@ -78,7 +78,7 @@ class _Direction:
         self.pieces: dict[int, _Piece] = {}  # TSN -> fragment that waits
         self.expected: dict[tuple[int, bool], int] = {}  # stream -> its next sequence number
         self.held: dict[tuple[int, bool], dict[int, _Held]] = {}
-        self.acknowledged = -1  # the last cumulative TSN that this side acknowledged
+        self.newest: dict[tuple[int, bool], UserMessage] = {}  # stream -> the latest frame that was delivered
 
 
 def chunks(octets: bytes, at: int, missing: int) -> Iterator[Chunk | int | tuple[int, int]]:
@@ -286,7 +286,7 @@ class Associations:
             if len(held) > self._max_held:
                 self._skip(key, direction, stream)
             return None
-        fate = self._deliver(key, message)
+        fate = self._deliver(key, _in_order(direction, stream, message) if not ahead else message)
         if not ahead:
             direction.expected[stream] = (chunk.sequence + 1) % modulus
             self._release(key, direction, stream, modulus)
@@ -299,7 +299,7 @@ class Associations:
             if ready is None:
                 return
             direction.expected[stream] = (direction.expected[stream] + 1) % modulus
-            self._deliver_held(key, ready, ready.message)
+            self._deliver_held(key, ready, _in_order(direction, stream, ready.message))
 
     def _deliver_held(self, key: Hashable, held: _Held, message: UserMessage) -> None:
         fate = self._deliver(key, message)
@@ -317,7 +317,7 @@ class Associations:
         self._ledger.report(first.message.frame, f"{count} message(s) of SCTP stream {stream[0]} are missing before it")
         direction.expected[stream] = (sequence + 1) % modulus
         message = first.message._replace(flaws=(Flaw.HOLE_BEFORE, *first.message.flaws))
-        self._deliver_held(key, first, message)
+        self._deliver_held(key, first, _in_order(direction, stream, message))
         self._release(key, direction, stream, modulus)
 
     def _acknowledge(self, reverse: Hashable, tsn: int) -> None:
@@ -328,6 +328,15 @@ class Associations:
         for stream, held in list(direction.held.items()):
             while held and (tsn - next(iter(held.values())).tsn) & 0xFFFFFFFF < 0x80000000:
                 self._skip(reverse, direction, stream)
+
+
+def _in_order(direction: _Direction, stream: tuple[int, bool], message: UserMessage) -> UserMessage:
+    """The message; if it had to wait for an earlier one of its stream, complete only with that one's frame."""
+    newest = direction.newest.get(stream)
+    if newest is not None and newest.frame > message.frame:
+        return message._replace(frame=newest.frame, captured_at_ns=newest.captured_at_ns)
+    direction.newest[stream] = message
+    return message
 
 
 def _run(direction: _Direction, chunk: Chunk) -> list[_Piece] | None:
