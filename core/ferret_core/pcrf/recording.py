@@ -6,7 +6,7 @@ answers are furnished with. Results, session identifiers and filters are never t
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -55,10 +55,11 @@ class _Seen:
     named: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)  # by Gx session and rule name
     answers: dict[tuple[tuple[str, str], ...], dict[str, object]] = field(default_factory=dict)
     rx_bound: dict[str, GxSession] = field(default_factory=dict)
+    identities: Counter[tuple[str, str]] = field(default_factory=Counter)  # Origin-Host and Origin-Realm of the PCRF
 
 
 def policy_from_recording(messages: Sequence[Message]) -> Mapping[str, object]:
-    """Context for `Pcrf.import_context` ({"policy": […]}) from a network's Gx and Rx messages in their order.
+    """Context for `Pcrf.import_context` ("policy" and "identity") from a network's Gx and Rx messages in their order.
 
     Messages of other applications may be among them and are not looked at; nor is one that cannot be read.
     """
@@ -68,7 +69,11 @@ def policy_from_recording(messages: Sequence[Message]) -> Mapping[str, object]:
             _look_at(seen, message)
         except DecodeError:
             continue
-    return {"policy": [*_rule_entries(seen), *_refusals(seen), *_answer_entries(seen)]}
+    context: dict[str, object] = {"policy": [*_rule_entries(seen), *_refusals(seen), *_answer_entries(seen)]}
+    if seen.identities:
+        host, realm = seen.identities.most_common(1)[0][0]
+        context["identity"] = {"host": host, "realm": realm}
+    return context
 
 
 def missing_gx_sessions(messages: Sequence[Message]) -> list[Mapping[str, object]]:
@@ -299,6 +304,7 @@ def _as_mapping(rates: BitRates | None) -> Mapping[str, int]:
 
 def _note_answer(seen: _Seen, asked: Message, message: Message, session_id: str) -> None:
     session = seen.sessions.get(session_id) or seen.rx_bound.get(session_id) or _unknown_session(session_id)
+    seen.identities[(message.value_of(avp.ORIGIN_HOST) or "", message.value_of(avp.ORIGIN_REALM) or "")] += 1
     echo, learnt, fixed = [], [], []
     for one in message.avps:
         key = (one.code, one.vendor)

@@ -87,19 +87,10 @@ class Replay:
 
 def replay(messages: Sequence[Message], context: Mapping[str, object]) -> Replay:
     pcrf = Pcrf(address="127.0.0.9", random=Random(1))
-    pcrf.import_context({"identity": identity(messages), **context}, 0.0)
+    pcrf.import_context(context, 0.0)
     run = Replay(pcrf, messages)
     run.run()
     return run
-
-
-def identity(messages: Sequence[Message]) -> dict[str, str]:
-    """The recorded PCRF's own name, from its first answer."""
-    for message in messages:
-        if not message.is_request and message.command in ASKS_PCRF:
-            host, realm = message.value_of(avp.ORIGIN_HOST), message.value_of(avp.ORIGIN_REALM)
-            return {"host": host or "", "realm": realm or ""}
-    return {"host": "pcrf", "realm": "realm"}
 
 
 CAPTURES = ["volte-call-full.pcap", "volte-multi-6.pcap", "open5gs-volte.pcap", "open5gs-attach.pcap"]
@@ -130,7 +121,9 @@ def test_without_policy_only_what_is_the_operators_choice_comes_out_different(ow
         "Charging-Rule-Name", "QoS-Information", "Precedence", "Flow-Status", "Auth-Request-Type",
     )  # fmt: skip
     for path in own_captures:
-        for said, recorded in replay(gx_and_rx(path), {}).pairs:
+        messages = gx_and_rx(path)
+        identity = policy_from_recording(messages).get("identity", {"host": "", "realm": ""})
+        for said, recorded in replay(messages, {"identity": identity}).pairs:
             assert recorded is not None
             ours, theirs = shown(said), shown(recorded)
             different = {path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path)}
