@@ -8,18 +8,18 @@ from random import Random
 
 import structlog
 from aiohttp import web
-from ferret_core.mme import Mme
-from ferret_core.pcrf import Pcrf
-from ferret_core.pcscf import Pcscf
-from ferret_core.pgw import Pgw
-from ferret_core.scscf import Scscf
-from ferret_core.sgw import Sgw
 
 from ferret.errors import ConfigError
 from ferret.records.message import Interface, Role
 from ferret.replay.rules import Rules
 from ferret.transport.sctp import SctpTransport
+from ferret_core.mme import Mme
 from ferret_core.nf import NetworkFunction, Send
+from ferret_core.pcrf import Pcrf
+from ferret_core.pcscf import Pcscf
+from ferret_core.pgw import Pgw
+from ferret_core.scscf import Scscf
+from ferret_core.sgw import Sgw
 from ferret_edge.links.diameter_link import DiameterLink
 from ferret_edge.links.gtpv2_link import Gtpv2Link
 from ferret_edge.links.link import Arrived
@@ -67,7 +67,7 @@ class EdgeNf:
         self.site = site
         self.members = members
         logic = _MAKERS[role](address=site.address(role), random=Random(f"{seed}/{role}"))
-        self.node = EdgeNode(logic, rules=rules, wire=self._is_wired)
+        self.node = EdgeNode(logic, rules=rules, members=members, wire=self._is_wired)
         self._web: web.AppRunner | None = None
         self.user_plane: UserPlane | None = None
         if role in (Role.SGW, Role.PGW):
@@ -122,10 +122,10 @@ class EdgeNf:
         interface, peer = output.interface, output.peer
         if interface is Interface.MW:
             host = peer.address.rpartition(":")[0] or peer.address
-            return self.site.addresses().get(host) in self.members
+            return self.site.addresses().get(host) in self.node.members
         if interface in (Interface.S1_MME, Interface.GM, Interface.S6A, Interface.CX):
             return False
-        return interface in self.node.links and peer.role in self.members
+        return interface in self.node.links and peer.role in self.node.members
 
 
 class EdgeSet:

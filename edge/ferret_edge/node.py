@@ -12,7 +12,6 @@ from itertools import count
 from time import monotonic
 
 import structlog
-from ferret_core.mme import Mme
 
 from ferret.errors import FerretError, LocalMisuseError, ProtocolError
 from ferret.protocols.summary import Kind, Parameter, Protocol
@@ -35,6 +34,7 @@ from ferret.replay.port import (
 )
 from ferret.replay.rules import Rules
 from ferret.replay.translation import Translation
+from ferret_core.mme import Mme
 from ferret_core.nf import Input, Message, NetworkFunction, Note, Output, Peer, Send
 from ferret_edge.border import Border
 from ferret_edge.links.link import Link
@@ -63,10 +63,12 @@ class EdgeNode:
         nf: NetworkFunction,
         *,
         rules: Rules,
+        members: frozenset[Role],
         wire: Callable[[Send], bool],
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.nf = nf
+        self.members = members
         self.links: dict[Interface, Link] = {}
         self.metrics_of_nf = EdgeMetrics(str(nf.role))
         self._wire = wire
@@ -135,6 +137,7 @@ class EdgeNode:
         return self.metrics_of_nf.text()
 
     def _begin(self, command: Begin) -> None:
+        self.members = frozenset(map(Role, command.members)) if command.members else self.members
         self._matcher.begin(Translation.restore(command.translation) if command.translation else None)
         self._executed.clear()
         self._live = False

@@ -170,11 +170,16 @@ def _never_replayed(message: SignallingMessage) -> str:
         return "keep-alive or capability exchange"
     if message.name.startswith("S1Setup") or message.name.startswith("ENBConfigurationUpdate"):
         return "between neighbours, of no subscriber: the emulated eNB does its own"
-    if message.protocol is Protocol.SIP and message.name.startswith("100 "):
+    if is_progress(message.protocol, message.name):
         return "hop-by-hop: each SIP server makes its own 100"
     if message.interface in (Interface.GY, Interface.UNKNOWN, Interface.BASE):
         return f"no edge NF serves {message.interface}"
     return ""
+
+
+def is_progress(protocol: str, name: str) -> bool:
+    """Whether a message is a 100 (Trying), which every SIP server makes for itself (RFC 3261 clause 16.2)."""
+    return protocol == Protocol.SIP and name.startswith("100 ")
 
 
 def _established(steps: Sequence[PlannedMessage]) -> tuple[int | None, str]:

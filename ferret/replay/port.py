@@ -27,6 +27,7 @@ class Begin:
     KIND: ClassVar[str] = "begin"
     id: int
     recording: str
+    members: tuple[str, ...] = ()  # the roles that are inside the edge in this replay
     translation: Mapping[str, object] = field(default_factory=dict)  # a snapshot: where only NF names differ
 
 
@@ -161,6 +162,8 @@ def decode_frame(text: str) -> Frame:
         kind = _KINDS[values.pop("frame")]
         if "octets" in values:
             values["octets"] = base64.b64decode(values["octets"], validate=True)
+        if kind is Begin:
+            values["members"] = tuple(values["members"])
         if kind is MadeOutput:
             values["differences"] = tuple(values["differences"])
             values["pairs"] = tuple(tuple(pair) for pair in values["pairs"])

@@ -20,7 +20,7 @@ from ferret.errors import FerretError
 from ferret.queue import MessageQueue
 from ferret.records.message import Role, SignallingMessage
 from ferret.replay import retry
-from ferret.replay.plan import Part, Plan, PlannedMessage
+from ferret.replay.plan import Part, Plan, PlannedMessage, is_progress
 from ferret.replay.port import (
     Ack,
     Begin,
@@ -173,7 +173,8 @@ class Replayer:
 
     async def _begin(self) -> None:
         snapshot = self._translator.snapshot()
-        await self._to_all(lambda number: Begin(number, self._plan.subscriber, snapshot))
+        members = tuple(sorted(self._plan.members))
+        await self._to_all(lambda number: Begin(number, self._plan.subscriber, members, snapshot))
         for role, values in self._contexts.items():
             if role in self._ports:
                 await self._command(role, Context(next(self._ids), values))
@@ -337,7 +338,8 @@ class Replayer:
 
     def _made(self, report: MadeOutput) -> None:
         if not self._is_number(report.expected):
-            self.result.added.append(Made(report.protocol, report.interface, report.name))
+            if not is_progress(report.protocol, report.name):
+                self.result.added.append(Made(report.protocol, report.interface, report.name))
             return
         result = self._taking_part[report.expected]
         result.made = True

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ferret.errors import ConfigError
-from ferret.logs import configure_logs
+from ferret.logs import configure
 from ferret.records.message import Role
 from ferret.replay.plan import EDGE_ROLES
 from ferret.replay.rules import load_rules
@@ -45,7 +45,7 @@ def edge(nf: str, network: str, members: str, rules: Path | None, seed: int, log
     everyone = frozenset(_role(name) for name in members.split(",") if name.strip())
     if role not in everyone:
         raise ConfigError(f"{nf} is not among the members {members}")
-    configure_logs(level=log_level)
+    configure(level=log_level)
     sctp = choose().transport if role is Role.MME else None
     nfs = EdgeSet([role], site=Site.of(network), rules=load_rules(rules), seed=seed, sctp=sctp, all_members=everyone)
     asyncio.run(_serve(nfs, role))

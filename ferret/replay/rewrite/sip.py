@@ -30,7 +30,7 @@ def rewrite(message: sip.Message, translation: Translation, context: ReplayConte
         made = _as_answer(made, sent, translation, context.sip)
     else:
         made = with_each_value(made, "Via", lambda value: _via(value, translation, context.sip))
-        made = with_each_value(made, "Record-Route", lambda value: _route(value, translation, context.sip))
+        made = with_each_value(made, "Record-Route", lambda value: _known_route(value, translation, context.sip))
     if message.is_request:
         made = _as_request(made, translation, context.sip)
     return _body(made, translation)
@@ -77,8 +77,8 @@ def _answered_routes(
     found, asked = message.values("Record-Route"), sent.recorded.values("Record-Route")
     added = len(found) - len(asked)
     if added < 0 or found[added:] != asked:
-        return tuple(_route(value, translation, memory) for value in found)
-    return (*(_route(value, translation, memory) for value in found[:added]), *sent.edge.values("Record-Route"))
+        return tuple(_known_route(value, translation, memory) for value in found)
+    return (*(_known_route(value, translation, memory) for value in found[:added]), *sent.edge.values("Record-Route"))
 
 
 def _as_request(message: sip.Message, translation: Translation, memory: SipMemory) -> sip.Message:
@@ -102,20 +102,35 @@ def _routed(message: sip.Message, translation: Translation, memory: SipMemory) -
     values = message.values("Route")
     known = memory.route_set(values)
     start, learnt = known if known is not None else (len(values), ())
-    before = [_route(value, translation, memory) for value in values[:start]]
+    # Within a dialog a route beyond the receiver's own that the edge never gave out is another half's NF.
+    own = 1 if tag_of(message.first("To")) else start
+    before = [
+        (_route if place < own else _known_route)(value, translation, memory)
+        for place, value in enumerate(values[:start])
+    ]
     if known is not None and [_uri_of(v) for v in learnt] == [_uri_of(v) for v in values[start:]]:
         learnt = tuple(values[start:])
     return with_values(message, "Route", (*before, *learnt))
 
 
 def _route(value: str, translation: Translation, memory: SipMemory) -> str:
-    """A Route, Record-Route or Path value with the edge's URI in place of a recorded one."""
+    """A Route or Path value with the edge's URI in place of a recorded one."""
+    known = _known_route(value, translation, memory)
+    return translation.text(value) if known == value else known
+
+
+def _known_route(value: str, translation: Translation, memory: SipMemory) -> str:
+    """A route with the edge's URI in place of one that the edge gave out another for.
+
+    Any other may well name an NF that the edge stands in for, but in the other party's half of the dialog, where the
+    recorded one still serves.
+    """
     old = _uri_of(value)
     new = memory.uri(old)
     if new is None:
         bare, semicolon, rest = old.partition(";")
         found = translation.edge(Domain.SIP_URI, bare)
-        new = translation.text(old) if found is None else f"{found}{semicolon}{rest}"
+        new = old if found is None else f"{found}{semicolon}{rest}"
     return value if new == old else value.replace(old, new, 1)
 
 

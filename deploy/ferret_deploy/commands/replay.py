@@ -1,0 +1,135 @@
+"""`ferret replay FILE`: replay a capture's recordings at edge NFs on this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from ferret.errors import ConfigError, RecordError
+from ferret.logs import configure
+from ferret.records.journal import Journal
+from ferret.records.recorder import Capture
+from ferret.records.recording import Recording
+from ferret.replay.rules import load_rules
+from ferret.replay.verdict import EXIT_STATUS, ReplayResult, as_junit
+from ferret_agents.commands.progress import recording_progress
+from ferret_agents.pipeline import private_queue, record_file, usable
+from ferret_deploy.replay_run import ReplayOptions, replay, run
+from ferret_deploy.report import print_result
+
+
+@click.command("replay")
+@click.argument("source", metavar="FILE|RECORDING")
+@click.option("--subscriber", metavar="IMSI", help="Only this subscriber; IMSI, MSISDN or address.")
+@click.option("--service", default="volte", show_default=True, help="Only recordings of this service.")
+@click.option("--journal", type=click.Path(path_type=Path, file_okay=False), help="Journal that holds RECORDING.")
+@click.option("--rules", type=click.Path(path_type=Path, dir_okay=False), help="Rules for the output check (TOML).")
+@click.option("--network", default="", metavar="CIDR", help="The /24 for the edge's addresses (default: one of 127/8).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write the result as JUnit XML.")
+@click.option("--messages", is_flag=True, help="One line for every message.")
+@click.option("--log-level", default="error", show_default=True, help="debug, info, warning or error.")
+def replay_command(
+    source: str,
+    subscriber: str | None,
+    service: str,
+    journal: Path | None,
+    rules: Path | None,
+    network: str,
+    as_json: bool,
+    junit: Path | None,
+    messages: bool,
+    log_level: str,
+) -> int:
+    """Replay a capture (pcap, pcapng), or a RECORDING of a journal, at edge NFs on this machine.
+
+    Records the capture through the ordered queue, replays each recording at MME, SGW, PGW, PCRF, P-CSCF and S-CSCF
+    microservices over real sockets, compares what they make with what was recorded, and moves an emulated base station
+    and device to the edge.
+
+    Exit status: 0 everything as recorded; 1 differences of high risk, or messages that were not acknowledged; 2 the
+    input or the configuration cannot be used.
+    """
+    configure(level=log_level)
+    loaded = load_rules(rules)
+    recordings, capture = _recordings(source, journal)
+    chosen = _chosen(recordings, source, subscriber, service, capture)
+    with _replay_progress() as progress, private_queue("replay") as queue:
+        options = ReplayOptions(loaded, network=network, progress=progress)
+        result = run(replay(chosen, capture.messages if capture else (), queue, options))
+    _report(result, source, as_json=as_json, junit=junit, messages=messages)
+    return EXIT_STATUS[result.verdict]
+
+
+def _recordings(source: str, journal: Path | None) -> tuple[Sequence[Recording], Capture | None]:
+    """What FILE or the journal holds, and the capture it came from where there is one."""
+    path = Path(source)
+    if journal is not None:
+        return [Journal(journal).read(source)], None
+    if not path.exists():
+        raise RecordError(f"{source}: no such file (a recording of a journal needs --journal DIR)")
+    with recording_progress(path) as progress:
+        recorded = usable(record_file(path, progress=progress))
+    return recorded.capture.recordings, recorded.capture
+
+
+def _chosen(
+    recordings: Sequence[Recording], source: str, subscriber: str | None, service: str, capture: Capture | None
+) -> list[Recording]:
+    """The recordings to replay. Raises RecordError where there is none, or one has a hole."""
+    keys = _keys(subscriber, capture) if subscriber is not None else None
+    chosen = [
+        r for r in recordings if (r.service == service or capture is None) and (keys is None or r.subscriber in keys)
+    ]
+    if not chosen:
+        there = ", ".join(dict.fromkeys(f"{r.service} of {r.subscriber}" for r in recordings)) or "nothing"
+        whose = f" of {subscriber}" if subscriber is not None else ""
+        raise RecordError(f"{source}: no recording of {service}{whose}; there is {there}")
+    whole = [r for r in chosen if r.complete]
+    for recording in chosen:
+        if not recording.complete:
+            holes = "; ".join(f"{hole.what} after message {hole.after}" for hole in recording.holes)
+            refused = f"{recording.id} has a hole and is not replayed: {holes}"
+            if not whole:
+                raise RecordError(f"{source}: {refused}")
+            click.echo(f"ferret: {refused}", err=True)
+    return whole
+
+
+def _keys(subscriber: str, capture: Capture | None) -> set[str]:
+    """Subscriber keys that this identity stands for."""
+    known = capture.subscribers if capture is not None else ()
+    return {subscriber} | {s.key for s in known if subscriber in (s.imsi, *s.msisdns, *s.addresses, *s.identities)}
+
+
+@contextmanager
+def _replay_progress() -> Iterator[Callable[[str, int, int], None]]:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks = {}
+
+        def moved(recording: str, done: int, total: int) -> None:
+            if recording not in tasks:
+                tasks[recording] = bar.add_task(f"replaying {recording}", total=total)
+            bar.update(tasks[recording], completed=done)
+
+        yield moved
+
+
+def _report(result: ReplayResult, source: str, *, as_json: bool, junit: Path | None, messages: bool) -> None:
+    if junit is not None:
+        try:
+            junit.write_bytes(as_junit(result, source))
+        except OSError as error:
+            raise ConfigError(f"cannot write {junit}: {error.strerror}") from error
+    if as_json:
+        click.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False))
+    else:
+        print_result(result, Console(highlight=False, soft_wrap=not sys.stdout.isatty()), every_message=messages)

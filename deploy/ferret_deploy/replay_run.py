@@ -1,0 +1,154 @@
+"""Replays recordings at an edge in this process: NFs, base stations and replayer put together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, TypeVar
+
+from aiohttp import ClientSession, ClientTimeout
+
+from ferret.queue import MessageQueue
+from ferret.records.message import Node, Role, SignallingMessage
+from ferret.records.recording import Recording
+from ferret.replay.client import ReplayPortClient
+from ferret.replay.plan import Plan, plan
+from ferret.replay.rules import Rules
+from ferret.replay.runner import Replayer, ReplayTimes
+from ferret.replay.translator import StimulusTranslator
+from ferret.replay.verdict import RecordingResult, ReplayResult
+from ferret.transport.sctp import SctpTransport, choose
+from ferret_deploy.base_stations import BaseStations, DeviceMover
+from ferret_edge.context import context_for
+from ferret_edge.edge_set import EdgeSet
+from ferret_edge.site import SIP_PORT, Site
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """How to replay. `network` "": a /24 of 127.0.0.0/8 that no other process of this machine is likely to use."""
+
+    rules: Rules
+    network: str = ""
+    times: ReplayTimes = field(default_factory=ReplayTimes)
+    seed: int = 0
+    sctp: SctpTransport | None = None
+    progress: Callable[[str, int, int], None] = lambda recording, done, total: None
+
+
+async def replay(
+    recordings: Sequence[Recording], capture: Sequence[SignallingMessage], queue: MessageQueue, options: ReplayOptions
+) -> ReplayResult:
+    """Replay recordings one after the other at the same edge NFs.
+
+    `capture`: all messages that were recorded with them, for what belongs to no subscriber (S1 Setup).
+    """
+    started = monotonic()
+    plans = [plan(subscriber=r.subscriber, service=r.service, messages=[*r.context, *r.entries]) for r in recordings]
+    site = Site.of(options.network or private_network())
+    members = frozenset(role for one in plans for role in one.members)
+    async with AsyncExitStack() as stack:
+        sctp = (options.sctp or choose().transport) if Role.MME in members else None
+        edge = await stack.enter_async_context(
+            EdgeSet(members, site=site, rules=options.rules, seed=options.seed, sctp=sctp)
+        )
+        stations = None
+        enbs = enb_addresses(plans, site)
+        if sctp is not None and enbs:
+            stations = BaseStations(enbs, site, sctp, [m.octets for m in capture if m.name == "S1SetupRequest"])
+            stack.callback(stations.stop)
+            await stations.start()
+        session = await stack.enter_async_context(ClientSession(timeout=ClientTimeout(total=None)))
+        running = _Replay(edge, enbs, stations, session, queue, options, capture)
+        results = [await running.one(plan_) for plan_ in plans]
+    return ReplayResult(results, (monotonic() - started) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """What every recording of one replay shares."""
+
+    edge: EdgeSet
+    enbs: Mapping[str, str]
+    stations: BaseStations | None
+    session: ClientSession
+    queue: MessageQueue
+    options: ReplayOptions
+    capture: Sequence[SignallingMessage]
+
+    async def one(self, plan_: Plan) -> RecordingResult:
+        """Replay one recording."""
+        site = self.edge.site
+        translator = StimulusTranslator(host_map(plan_, site, self.enbs))
+        mover = None
+        if self.stations is not None:
+            mover = DeviceMover(plan_, self.stations, self.edge, translator.translation)
+            translator.uplink_nas = mover.uplink_nas
+        context = context_for(plan_, site, self.capture)
+        clients: dict[Role, ReplayPortClient] = {}
+        replayer = Replayer(
+            plan_,
+            ports=clients,
+            queue=self.queue,
+            translator=translator,
+            contexts=context.by_role,
+            mover=mover,
+            times=self.options.times,
+            progress=lambda done: self.options.progress(plan_.subscriber, done, len(plan_.steps)),
+        )
+        try:
+            for role in sorted(plan_.members):
+                client = ReplayPortClient(site.replay_url(role), replayer.reported, replayer.lost)
+                await client.connect(self.session)
+                clients[role] = client
+            result = await replayer.run()
+        finally:
+            await asyncio.gather(*(client.close() for client in clients.values()))
+        result.assumed = [*context.assumed, *(mover.assumed if mover is not None else ())]
+        return result
+
+
+def private_network() -> str:
+    """A /24 in 127.64.0.0/10 by process number, so that replays beside each other do not meet."""
+    number = os.getpid()
+    return f"127.{64 + (number >> 8) % 64}.{number % 256}.0/24"
+
+
+def enb_addresses(plans: Iterable[Plan], site: Site) -> dict[str, str]:
+    """The recorded base stations' addresses, and those of the emulated ones."""
+    nodes = _nodes(plans)
+    recorded = dict.fromkeys(node.address for node in nodes if node.role is Role.ENB)
+    return {address: site.enb(place) for place, address in enumerate(recorded)}
+
+
+def host_map(one: Plan, site: Site, enbs: Mapping[str, str]) -> dict[str, str]:
+    """Every recorded address of a member (with its port, where several NFs share it), and the edge's instead."""
+    hosts = dict(enbs)
+    for node in _nodes([one]):
+        if node.role in one.members:
+            edge = site.address(node.role)
+            hosts[f"{node.address}:{node.port}" if node.port else node.address] = (
+                f"{edge}:{SIP_PORT}" if node.port else edge
+            )
+    return hosts
+
+
+def _nodes(plans: Iterable[Plan]) -> list[Node]:
+    messages = (step.message for one in plans for step in one.steps)
+    return list(dict.fromkeys(node for m in messages for node in (m.from_nf, m.to_nf)))
+
+
+def run(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run on uvloop where it is installed, on asyncio's own loop elsewhere."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
