@@ -67,7 +67,9 @@ class Policy:
     record_route_in_dialog: bool = False  # again in requests that refresh the target
     via_port: bool = False  # write ":5060" although it is the default
     via_params: tuple[str, ...] = ()  # flags behind the branch, such as "rport"
-    force_rport: bool = False  # write rport into the Via of a sender that did not ask for it
+    via_tcp_params: tuple[str, ...] = ()  # allocated parameters where the request came over TCP, such as "i"
+    force_rport: tuple[str, ...] = ()  # ways on which rport is written for a UE that did not ask for it
+    one_tag: tuple[str, ...] = ()  # methods whose own answers all have the same To tag
     trying: tuple[str, ...] = ("INVITE",)  # methods that get a 100
     trying_reason: str = "Trying"
     cancelling_reason: str = "OK"
@@ -120,6 +122,9 @@ _READERS: dict[str, Callable[[Any, Policy], Any]] = {
     "record_route": _record_routes,
     "record_route_methods": _names,
     "via_params": _names,
+    "via_tcp_params": _names,
+    "force_rport": _names,
+    "one_tag": _names,
     "trying": _names,
 }
 

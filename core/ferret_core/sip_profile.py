@@ -236,13 +236,18 @@ def _via_habits(history: History) -> dict[str, Any]:
     if own:
         habits["via_port"] = any(via.port for via in own)
         habits["via_params"] = sorted({p.name for via in own for p in via.params if p.value is None})
+    forced: set[str] = set()
+    tcp: set[str] = set()
     for hop in history.hops:
         if hop.sent.sip.is_request and _comes_from_ue(hop):
             before = sip.parse_via(hop.received.sip.first("Via"))
             after = sip.parse_via((*hop.sent.sip.values("Via"), "", "")[1])
-            if before.param("rport") is None:
-                habits["force_rport"] = after.param("rport") is not None
-    return habits
+            if before.param("rport") is None and after.param("rport") is not None:
+                forced.add(str(hop.way))
+            if before.transport == "TCP":
+                own_via = sip.parse_via(hop.sent.sip.first("Via"))
+                tcp |= {p.name for p in own_via.params if p.value is not None and p.name != "branch"}
+    return habits | {"force_rport": sorted(forced), "via_tcp_params": sorted(tcp)}
 
 
 def _record_route_habits(history: History) -> dict[str, Any]:
@@ -295,6 +300,7 @@ def _own_answers(history: History) -> dict[str, Any]:
         habits["trying"] = sorted({one.sip.method for one in trying})
     if trying:
         habits["trying_reason"] = most_common(one.sip.reason for one in trying)
+    habits["one_tag"] = _one_tag(own)
     if own:
         habits["server"] = most_common(one.sip.first("Server") for one in own)
     cancelled = [one.sip.reason for one in own if one.sip.method == "CANCEL" and one.sip.status == 200]
@@ -304,6 +310,18 @@ def _own_answers(history: History) -> dict[str, Any]:
     if agents:
         habits["user_agent"] = most_common(agents)
     return habits
+
+
+def _one_tag(own: Sequence[Seen]) -> list[str]:
+    """Methods whose own answers, to several Call-IDs, all have the same To tag."""
+    tags: dict[str, set[str]] = defaultdict(set)
+    calls: dict[str, set[str]] = defaultdict(set)
+    for one in own:
+        tag = sip.parse_name_addr(one.sip.first("To")).param("tag")
+        if one.sip.status > 100 and tag:
+            tags[one.sip.method].add(tag)
+            calls[one.sip.method].add(one.sip.first("Call-ID"))
+    return sorted(method for method, found in tags.items() if len(found) == 1 and len(calls[method]) > 1)
 
 
 def most_common(values: Iterable[str]) -> str:

@@ -27,6 +27,7 @@ TIMER_C = 180.0  # seconds that an INVITE may ring (clause 16.6 step 11)
 LINGER = 32.0  # seconds that a finished context is kept for what comes late: 64*T1
 MAX_CONTEXTS = 16384
 MAX_FORWARDS = 70
+ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'  # RFC 3326: why the other branches are cancelled
 
 
 class Phase(StrEnum):
@@ -94,6 +95,8 @@ class SipProxy(NetworkFunction):
         self.names = Names(address)
         self._contexts: OrderedDict[tuple[str, ...], Context] = OrderedDict()  # by server transaction
         self._branches: dict[str, Context] = {}  # by branch of our own Via
+        self._own_requests: OrderedDict[str, None] = OrderedDict()  # branches of requests of our own making
+        self._one_tags: dict[str, str] = {}  # by method
 
     # ---- what a subclass says
 
@@ -137,8 +140,8 @@ class SipProxy(NetworkFunction):
         return self._begin(event, message, key, now)
 
     def _begin(self, event: Received, message: sip.Message, key: tuple[str, ...], now: float) -> list[Output]:
-        request = self._with_source(message, event.peer)
-        context = Context(request, event.interface, event.peer, self._way_of(event, request))
+        way = self._way_of(event, message)
+        context = Context(self._with_source(message, event.peer, way), event.interface, event.peer, way)
         context.expires = now + (TIMER_C if message.method == "INVITE" else LINGER)
         if message.method != "ACK":
             self._contexts[key] = context
@@ -168,7 +171,7 @@ class SipProxy(NetworkFunction):
         branch_id = sip.parse_via(answer.first("Via")).branch
         context = self._branches.get(branch_id)
         if context is None:
-            return self._forward_stray(answer)
+            return [] if branch_id in self._own_requests else self._forward_stray(answer)
         if answer.method == "CANCEL":
             return []
         branch = context.branches[branch_id]
@@ -184,7 +187,7 @@ class SipProxy(NetworkFunction):
     ) -> list[Output]:
         phase, handler = TABLE[context.phase, incident]
         context.phase = phase
-        if phase not in (Phase.PROCEEDING, Phase.CANCELLING):
+        if phase is not Phase.PROCEEDING and incident is not Incident.PROVISIONAL:
             context.expires = now + LINGER
         return handler(self, context, branch, message, now)
 
@@ -238,7 +241,10 @@ class SipProxy(NetworkFunction):
         if not (branch.cancelled and branch.provisional) or branch.final is not None:
             return []
         branch.cancelled = False
-        return [Send(branch.interface, branch.peer, sip.cancel_for(branch.request))]
+        cancel = sip.cancel_for(branch.request)
+        if context.phase is Phase.ACCEPTED:
+            cancel = cancel.append("Reason", ELSEWHERE)
+        return [Send(branch.interface, branch.peer, cancel)]
 
     def _cancel_all(self, context: Context) -> list[Output]:
         outputs: list[Output] = []
@@ -263,10 +269,10 @@ class SipProxy(NetworkFunction):
         if self._records(context.way, request.method):
             request = self._record_routed(context, request)
         branch_id = self._branch_id()
-        host, _, port = self.address.partition(":")
-        shown = f":{port or DEFAULT_PORT}" if self.policy.via_port or port not in ("", str(DEFAULT_PORT)) else ""
         flags = "".join(f";{flag}" for flag in self.policy.via_params)
-        request = request.prepend("Via", f"SIP/2.0/UDP {host}{shown};branch={branch_id}{flags}")
+        if sip.parse_via(context.request.first("Via")).transport == "TCP":
+            flags += "".join(f";{name}={self.random.getrandbits(16):x}" for name in self.policy.via_tcp_params)
+        request = request.prepend("Via", f"SIP/2.0/UDP {self._sent_by()};branch={branch_id}{flags}")
         interface, peer = self._peer_of(address, context)
         context.branches[branch_id] = Branch(branch_id, request, interface, peer)
         if request.method != "ACK":
@@ -285,7 +291,7 @@ class SipProxy(NetworkFunction):
         )
         values = self._values(context) | {
             "from_tag": sip.parse_name_addr(request.first("From")).param("tag") or "",
-            "random": self._token(),
+            "random": str(context.notes.setdefault("record_route", self._token())),
         }
         params = [(name, filled(text, values) if text is not None else None) for name, text in form.params]
         tail = "".join(f";{name}" if text is None else f";{name}={text}" for name, text in params)
@@ -347,7 +353,7 @@ class SipProxy(NetworkFunction):
 
     # ---- small things
 
-    def _with_source(self, request: sip.Message, peer: Peer) -> sip.Message:
+    def _with_source(self, request: sip.Message, peer: Peer, way: Way) -> sip.Message:
         """received and rport in the topmost Via (clause 18.2.1, RFC 3581 clause 4)."""
         via = sip.parse_via(request.first("Via"))
         host, _, port = peer.address.rpartition(":")
@@ -357,7 +363,7 @@ class SipProxy(NetworkFunction):
         params = [one for one in via.params if one.name.lower() not in ("received", "rport")]
         if host and (asked or via.host.strip("[]") != host.strip("[]")) and peer.role is Role.UE:
             params.insert(0, sip.Param("received", host.strip("[]")))
-        if port and (asked or (self.policy.force_rport and peer.role is Role.UE)):
+        if port and (asked or (way in self.policy.force_rport and peer.role is Role.UE)):
             params.append(sip.Param("rport", port))
         if tuple(params) == via.params:
             return request
@@ -385,11 +391,25 @@ class SipProxy(NetworkFunction):
         return self.names.address_of(uri)
 
     def _tag(self, context: Context) -> str:
-        tag = context.notes.setdefault("tag", self._token())
-        return str(tag)
+        if context.method in self.policy.one_tag:
+            return self._one_tags.setdefault(context.method, self._token())
+        return str(context.notes.setdefault("tag", self._token()))
 
     def _token(self) -> str:
         return f"{self.random.getrandbits(48):012x}"
+
+    def _own_via(self) -> str:
+        """A Via for a request of our own making; the answer to it ends here."""
+        branch_id = self._branch_id()
+        self._own_requests[branch_id] = None
+        if len(self._own_requests) > MAX_CONTEXTS:
+            self._own_requests.popitem(last=False)
+        return f"SIP/2.0/UDP {self._sent_by()};branch={branch_id}"
+
+    def _sent_by(self) -> str:
+        host, _, port = self.address.partition(":")
+        explicit = self.policy.via_port or port not in ("", str(DEFAULT_PORT))
+        return f"{host}:{port or DEFAULT_PORT}" if explicit else host
 
     def _branch_id(self) -> str:
         return f"{COOKIE}{self.random.getrandbits(96):024x}"
@@ -408,6 +428,9 @@ class SipProxy(NetworkFunction):
                 context.phase = Phase.CANCELLING
                 context.expires = now + LINGER
                 outputs += self._take_cancel(context, None, context.request, now)
+            elif context.phase is Phase.CANCELLING:
+                context.expires = now + LINGER
+                outputs += [*self._refuse(context, 487, "Request Terminated"), *self._over(context)]
             else:
                 self._forget(key)
         return outputs

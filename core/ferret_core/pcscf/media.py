@@ -160,7 +160,7 @@ def _authorise(
         profile,
         session_id=leg.session_id,
         ue_address=leg.ue.strip("[]"),
-        subscription=leg.identities.get(source, ""),
+        subscription=leg.identities.get(source, "").partition(";")[0],
         offer=offer,
         answer=answer,
         ue_offered=ue_offered,

@@ -21,6 +21,8 @@ def route(pcscf: Pcscf, context: Context, now: float) -> list[Output]:
     if not request.first("Route") and registration is not None:
         for value in reversed(registration.service_route):
             request = request.prepend("Route", value)
+    if sip.parse_name_addr(request.first("P-Preferred-Identity")).uri == pcscf._values(context)["identity"]:
+        request = request.remove("P-Preferred-Identity")
     media.note_offer(pcscf, context, request, from_ue=True)
     request = media.relayed(pcscf, context, pcscf._with_alias(request, context.peer))
     return pcscf._forward(context, request, pcscf._next_hop(request))

@@ -19,7 +19,7 @@ from ferret_core.sip_policy import Way, policy_from
 from ferret_core.sip_proxy import Branch, Context, SipProxy
 
 _KEYS = frozenset({"profile", "names", "peers", "registrations", "dialogs"})
-_PROFILE_KEYS = frozenset({"sip", "visited_network_id", "integrity_protected", "rx", "rx_identity"})
+_PROFILE_KEYS = frozenset({"sip", "visited_network_id", "integrity_protected", "keeps_keys", "rx", "rx_identity"})
 _TRANSPORTS = {"UDP": 1, "TCP": 2, "TLS": 3}
 
 
@@ -29,7 +29,8 @@ class Pcscf(SipProxy):
     `import_context` takes
 
     - "profile": what `profile_from_recording` gives: {"sip": changes of `Policy`, "visited_network_id": text of
-      P-Visited-Network-ID, "integrity_protected": whether that parameter is written, "rx": the AF's own part of Rx
+      P-Visited-Network-ID, "integrity_protected": whether that parameter is written, "keeps_keys":
+      whether CK and IK are kept from the UE, "rx": the AF's own part of Rx
       messages, or None where it speaks no Rx, "rx_identity": {"originating"/"terminating": which URI names the
       subscriber on Rx: "from", "to", "request_uri" or "asserted"}};
     - "names": {host or "host:port" in a URI: transport address "host:port"};
@@ -47,6 +48,7 @@ class Pcscf(SipProxy):
         self.held: dict[int, media.Held] = {}  # by token of the Rx request
         self.visited_network = ""
         self.integrity_protected = True
+        self.keeps_keys = True
         self.rx: rx.RxProfile | None = rx.RxProfile()
         self.rx_identity: Mapping[str, str] = {"originating": "asserted", "terminating": "to"}
         self.token = 0
@@ -89,6 +91,7 @@ class Pcscf(SipProxy):
         self.policy = policy_from(profile.get("sip", {}), self.policy)
         self.visited_network = profile.get("visited_network_id", self.visited_network)
         self.integrity_protected = profile.get("integrity_protected", self.integrity_protected)
+        self.keeps_keys = profile.get("keeps_keys", self.keeps_keys)
         self.rx_identity = {**self.rx_identity, **profile.get("rx_identity", {})}
         if "rx" in profile:
             self.rx = None if profile["rx"] is None else rx.profile_of(profile["rx"])

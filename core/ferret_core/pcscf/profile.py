@@ -26,6 +26,9 @@ def profile_from_recording(messages: Iterable[SignallingMessage]) -> Mapping[str
         profile["integrity_protected"] = any(
             "integrity-protected" in hop.sent.sip.first("Authorization") for hop in registers
         )
+    challenges = [hop for hop in history.hops if hop.received.sip.first("WWW-Authenticate").find("ck=") >= 0]
+    if challenges:
+        profile["keeps_keys"] = not any("ck=" in hop.sent.sip.first("WWW-Authenticate") for hop in challenges)
     asked = _requests_on_rx(everything)
     aars = [one for one in asked if one.command == Command.AA]
     if asked:

@@ -41,8 +41,7 @@ def answered(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Message
     """Keep the keys from the UE; remember who is registered now."""
     if answer.status < 300:
         _remember(pcscf, context, branch, answer, now)
-    outputs = pcscf._send_upstream(context, without_keys(answer))
-    return [outputs]
+    return [pcscf._send_upstream(context, without_keys(answer) if pcscf.keeps_keys else answer)]
 
 
 def without_keys(answer: sip.Message) -> sip.Message:
@@ -77,7 +76,7 @@ def _remember(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Messag
     own = sip.parse_uri(sip.parse_name_addr(answer.first("To")).uri).identity
     pcscf.registrations[context.peer.address] = Registration(
         impi=_impi(context.request),
-        impus=tuple(dict.fromkeys([*associated, own])),
+        impus=tuple(associated) or (own,),  # what P-Associated-URI leaves out is barred
         contact=contact.uri,
         ue=context.peer.address,
         service_route=answer.values("Service-Route"),

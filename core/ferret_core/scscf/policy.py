@@ -38,10 +38,11 @@ class RegistrarHabits:
     path_when_deregistered: bool = True
     associated_when_deregistered: bool = True
     max_expires: int = 600000  # seconds; what a UE asks beyond it is cut to it
-    one_tag: bool = False  # every answer to a REGISTER has the same To tag
     contact: str = "<sip:{address}>"  # of the S-CSCF in a subscription to the registration state
     notify_offset: int = 1  # CSeq of the first NOTIFY beyond that of its SUBSCRIBE
     notify_deregistration: bool = True
+    first_version: int = 0  # of a registration state document (RFC 3680 clause 5.2.1)
+    contact_q: bool = False  # a contact's q is written where it has none
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -48,13 +49,6 @@ def _registrar_habits(history: History) -> dict[str, Any]:
         if gone:
             habits["path_when_deregistered"] = any(one.has("Path") for one in gone)
             habits["associated_when_deregistered"] = any(one.has("P-Associated-URI") for one in gone)
-    tags: dict[str, set[str]] = {}
-    for one in answers:
-        tags.setdefault(one.sip.first("Call-ID"), set()).add(
-            sip.parse_name_addr(one.sip.first("To")).param("tag") or ""
-        )
-    if len(tags) > 1:
-        habits["one_tag"] = len(set().union(*tags.values())) == 1
     return habits
 
 
@@ -105,6 +99,11 @@ def _subscription_habits(history: History) -> dict[str, Any]:
             offsets.append(int(sip.cseq_number(first.sip)) - int(cseq.split()[0]))
     if offsets and len(set(offsets)) == 1:
         habits["notify_offset"] = offsets[0]
+    documents = [body for one in notifies if (body := one.sip.body.decode("utf-8", "replace")).count("<reginfo")]
+    versions = [found[1] for body in documents if (found := re.search(r'<reginfo[^>]*\bversion="(\d{1,9})"', body))]
+    if versions:
+        habits["first_version"] = min(int(version) for version in versions)
+        habits["contact_q"] = any(re.search(r"<contact\b[^>]*\bq=", body) for body in documents)
     left = [one for one in _answers(history, "REGISTER") if one.sip.status == 200 and _granted(one.sip) == 0]
     if left:
         ended = [one for one in notifies if one.sip.first("Subscription-State").startswith("terminated")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from math import ceil
 from typing import TYPE_CHECKING
 
 from ferret.protocols import sip
@@ -11,7 +12,7 @@ from ferret_core.nf import Output, Send
 from ferret_core.sip_proxy import Context
 
 if TYPE_CHECKING:
-    from ferret_core.scscf.registrar import Subscriber
+    from ferret_core.scscf.registrar import Binding, Subscriber
     from ferret_core.scscf.scscf import Scscf
 
 DEFAULT_EXPIRES = 3761  # seconds (RFC 3680 clause 4.4)
@@ -43,7 +44,6 @@ def is_for_us(scscf: Scscf, request: sip.Message) -> bool:
 
 def subscribed(scscf: Scscf, context: Context, now: float) -> list[Output]:
     """Accept a SUBSCRIBE and notify at once."""
-    del now
     request = context.request
     subscriber = scscf.find(request.request_uri) or scscf.find(sip.parse_name_addr(request.first("To")).uri)
     text = request.first("Expires")
@@ -65,20 +65,21 @@ def subscribed(scscf: Scscf, context: Context, now: float) -> list[Output]:
             routes=request.values("Record-Route"),
             impi=subscriber.impi if subscriber else "",
             cseq=number + scscf.habits.notify_offset - 1,
+            version=scscf.habits.first_version,
         )
         scscf.subscriptions[key] = subscription
     subscription.expires = seconds
     if not seconds:
         del scscf.subscriptions[key]
     state = f"active;expires={seconds}" if seconds else "terminated;reason=timeout"
-    return [answer, _notify(scscf, subscription, subscriber, state)]
+    return [answer, _notify(scscf, subscription, subscriber, state, now)]
 
 
-def gone(scscf: Scscf, subscriber: Subscriber) -> list[Output]:
+def gone(scscf: Scscf, subscriber: Subscriber, now: float) -> list[Output]:
     """The user is registered no more: tell every watcher, and end it."""
     watchers = [one for one in scscf.subscriptions.values() if one.impi == subscriber.impi]
     outputs: list[Output] = [
-        _notify(scscf, one, subscriber, "terminated;reason=deactivated", active=False) for one in watchers
+        _notify(scscf, one, subscriber, "terminated;reason=deactivated", now, active=False) for one in watchers
     ]
     drop(scscf, subscriber)
     return outputs
@@ -91,10 +92,16 @@ def drop(scscf: Scscf, subscriber: Subscriber) -> None:
 
 
 def _notify(
-    scscf: Scscf, subscription: Subscription, subscriber: Subscriber | None, state: str, *, active: bool = True
+    scscf: Scscf,
+    subscription: Subscription,
+    subscriber: Subscriber | None,
+    state: str,
+    now: float,
+    *,
+    active: bool = True,
 ) -> Send:
     subscription.cseq += 1
-    body = reginfo(scscf, subscriber, subscription.version, active=active)
+    body = reginfo(scscf, subscriber, subscription.version, active=active, now=now)
     subscription.version += 1
     headers = [
         ("Via", scscf._own_via()),
@@ -116,19 +123,33 @@ def _notify(
     return Send(interface, peer, request)
 
 
-def reginfo(scscf: Scscf, subscriber: Subscriber | None, version: int, *, active: bool) -> bytes:
-    """The registration state as RFC 3680 clause 5 writes it."""
+def reginfo(scscf: Scscf, subscriber: Subscriber | None, version: int, *, active: bool, now: float) -> bytes:
+    """The registration state as RFC 3680 clause 5 writes it: every public identity with every contact."""
     lines = [
         '<?xml version="1.0"?>',
         f'<reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="{version}" state="full">',
     ]
+    contacts = list(subscriber.bindings.values()) if subscriber else []
     for number, uri in enumerate(subscriber.associated if subscriber else ()):
         state = "active" if active else "terminated"
         lines.append(f'\t<registration aor="{escape(uri)}" id="{number}" state="{state}">')
-        for place, binding in enumerate(subscriber.bindings.values() if subscriber else ()):
-            lines.append(f'\t\t<contact id="{number}-{place}" state="active" event="registered">')
-            lines.append(f"\t\t\t<uri>{escape(binding.uri)}</uri>")
-            lines.append("\t\t</contact>")
+        for place, binding in enumerate(contacts):
+            lines += _contact(scscf, binding, place, now)
         lines.append("\t</registration>")
-    lines.append("</reginfo>")
-    return "\n".join(lines).encode()
+    return ("\n".join([*lines, "</reginfo>"]) + "\n").encode()
+
+
+def _contact(scscf: Scscf, binding: Binding, place: int, now: float) -> list[str]:
+    q = next((text for name, text in binding.params if name == "q"), None) or (
+        "0.000" if scscf.habits.contact_q else ""
+    )
+    shown = f' q="{escape(q)}"' if q else ""
+    seconds = max(0, ceil(binding.expires - now))
+    lines = [f'\t\t<contact id="{place}" state="active" event="registered" expires="{seconds}"{shown}>']
+    lines.append(f"\t\t\t<uri>{escape(binding.uri)}</uri>")
+    for name, text in binding.params:
+        if name != "q":
+            lines.append(
+                f'\t\t\t<unknown-param name="{escape(name)}">{escape(text or "", quote=False)}</unknown-param>'
+            )
+    return [*lines, "\t\t</contact>"]

@@ -164,7 +164,7 @@ def _registered(
     if not subscriber.bindings:
         scscf.forget(subscriber)
         if habits.notify_deregistration:
-            outputs += reg_event.gone(scscf, subscriber)
+            outputs += reg_event.gone(scscf, subscriber, now)
         else:
             reg_event.drop(scscf, subscriber)
     else:
@@ -173,8 +173,6 @@ def _registered(
 
 
 def _answer(scscf: Scscf, context: Context, status: int, reason: str, headers: list[tuple[str, str]]) -> list[Output]:
-    call_id = context.request.first("Call-ID")
-    context.notes["tag"] = scscf.register_tag(call_id)
     return [scscf._own_answer(context, status, reason, headers=headers)]
 
 

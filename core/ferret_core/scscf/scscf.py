@@ -16,7 +16,6 @@ from ferret_core.scscf import cx, in_dialog, originating, registrar, terminating
 from ferret_core.scscf.policy import DEFAULT, CxProfile, RegistrarHabits, changed
 from ferret_core.scscf.reg_event import Subscription
 from ferret_core.scscf.registrar import Binding, Subscriber, Waiting
-from ferret_core.sip_names import DEFAULT_PORT
 from ferret_core.sip_policy import Way, policy_from
 from ferret_core.sip_proxy import Branch, Context, SipProxy
 
@@ -49,7 +48,6 @@ class Scscf(SipProxy):
         self.subscriptions: dict[tuple[str, str], Subscription] = {}  # by Call-ID and the watcher's tag
         self.token = 0
         self._public: dict[str, str] = {}  # public identity to private identity
-        self._tags: dict[str, str] = {}  # To tags of answers to REGISTER, by Call-ID
         self._session = random.getrandbits(32)
         self._sessions = 0
 
@@ -92,7 +90,8 @@ class Scscf(SipProxy):
             impus = tuple(cx.Identity(str(uri), False) for uri in one["impus"])
             impi = str(one.get("impi") or impus[0].uri)
             subscriber = self.subscribers.get(impi) or Subscriber(impi, impus)
-            contact = sip.parse_name_addr(str(one["contact"]))
+            text = str(one["contact"])
+            contact = sip.parse_name_addr(text if "<" in text else f"<{text}>")
             expires = now + float(one.get("expires", self.habits.max_expires))
             path = tuple(str(value) for value in one.get("path", ()))
             key = registrar.contact_key(contact.uri)
@@ -138,6 +137,8 @@ class Scscf(SipProxy):
         self.subscribers[subscriber.impi] = subscriber
         for identity in subscriber.identities:
             self._public[_normal(identity.uri)] = subscriber.impi
+            if _number(identity.uri):
+                self._public.setdefault(_number(identity.uri), subscriber.impi)
 
     def forget(self, subscriber: Subscriber) -> None:
         """A user is registered no more."""
@@ -149,10 +150,6 @@ class Scscf(SipProxy):
         """The registered user whom a Request-URI means."""
         impi = self._public.get(_normal(uri)) or self._public.get(_number(uri))
         return self.subscribers.get(impi) if impi else None
-
-    def register_tag(self, call_id: str) -> str:
-        """The To tag of answers to a REGISTER: one for each Call-ID, or one for all."""
-        return self._tags.setdefault("" if self.habits.one_tag else call_id, self._token())
 
     # ---- what the proxy asks
 
@@ -208,11 +205,6 @@ class Scscf(SipProxy):
     def _cx_session_id(self) -> str:
         self._sessions += 1
         return f"{self.cx.origin_host};{self._session};{self._sessions}"
-
-    def _own_via(self) -> str:
-        host, _, port = self.address.partition(":")
-        shown = f":{port or DEFAULT_PORT}" if self.policy.via_port or port else ""
-        return f"SIP/2.0/UDP {host}{shown};branch={self._branch_id()}"
 
 
 def _normal(uri: str) -> str:

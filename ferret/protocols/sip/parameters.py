@@ -14,6 +14,7 @@ from typing import TypeAlias
 from ferret.errors import DecodeError
 from ferret.protocols.sip import digest, sdp
 from ferret.protocols.sip.message import Message
+from ferret.protocols.sip.reginfo import add_reginfo
 from ferret.protocols.sip.syntax import (
     Param,
     parse_name_addr,
@@ -25,6 +26,7 @@ from ferret.protocols.sip.syntax import (
 )
 from ferret.protocols.summary import Parameter
 
+MAX_DOCUMENT = 1 << 16  # octets of a document that is taken apart
 MAX_BODY_TEXT = 256  # characters of a body that is shown as it is
 
 Add: TypeAlias = Callable[[str, "str | int | None"], None]
@@ -240,6 +242,9 @@ def _body(add: Add, message: Message) -> None:
             return
         except DecodeError:
             kind = ""
+    if kind == "application/reginfo+xml" and len(message.body) <= MAX_DOCUMENT:
+        add_reginfo(add, message.body.decode("utf-8", "replace"))
+        return
     text = message.body.decode("utf-8", "surrogateescape")
     plain = len(text) <= MAX_BODY_TEXT and text.replace("\r\n", "").replace("\n", "").isprintable()
     add("Body", text if plain else _hash(message.body))
