@@ -97,6 +97,7 @@ class SipProxy(NetworkFunction):
         self._branches: dict[str, Context] = {}  # by branch of our own Via
         self._own_requests: OrderedDict[str, None] = OrderedDict()  # branches of requests of our own making
         self._one_tags: dict[str, str] = {}  # by method
+        self._register_tags: OrderedDict[str, str] = OrderedDict()  # by Call-ID
 
     # ---- what a subclass says
 
@@ -148,7 +149,9 @@ class SipProxy(NetworkFunction):
             self._limit()
         outputs: list[Output] = []
         if message.method in self.policy.trying:
-            outputs.append(self._own_answer(context, 100, self.policy.trying_reason, tag=False))
+            asked = self._with_source(message, event.peer, None)
+            trying = sip.respond(asked, 100, self.policy.trying_reason, headers=self._server_header())
+            outputs.append(Send(event.interface, event.peer, trying))
         return outputs + self._route(context, now)
 
     @abstractmethod
@@ -331,11 +334,9 @@ class SipProxy(NetworkFunction):
         reason: str,
         *,
         headers: Sequence[tuple[str, str]] = (),
-        tag: bool = True,
     ) -> Send:
-        to_tag = self._tag(context) if tag else ""
         extra = (*headers, *self._server_header())
-        answer = sip.respond(context.request, status, reason, to_tag=to_tag, headers=extra)
+        answer = sip.respond(context.request, status, reason, to_tag=self._tag(context), headers=extra)
         return Send(context.interface, context.peer, answer)
 
     def _refuse(self, context: Context, status: int, reason: str) -> list[Output]:
@@ -353,7 +354,7 @@ class SipProxy(NetworkFunction):
 
     # ---- small things
 
-    def _with_source(self, request: sip.Message, peer: Peer, way: Way) -> sip.Message:
+    def _with_source(self, request: sip.Message, peer: Peer, way: Way | None) -> sip.Message:
         """received and rport in the topmost Via (clause 18.2.1, RFC 3581 clause 4)."""
         via = sip.parse_via(request.first("Via"))
         host, _, port = peer.address.rpartition(":")
@@ -393,6 +394,12 @@ class SipProxy(NetworkFunction):
     def _tag(self, context: Context) -> str:
         if context.method in self.policy.one_tag:
             return self._one_tags.setdefault(context.method, self._token())
+        if context.method == "REGISTER":  # a challenge and what follows are of one Call-ID
+            call_id = context.request.first("Call-ID")
+            self._register_tags[call_id] = tag = self._register_tags.pop(call_id, "") or self._token()
+            if len(self._register_tags) > MAX_CONTEXTS:
+                self._register_tags.popitem(last=False)
+            return tag
         return str(context.notes.setdefault("tag", self._token()))
 
     def _token(self) -> str:

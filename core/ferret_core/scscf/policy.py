@@ -38,6 +38,7 @@ class RegistrarHabits:
     path_when_deregistered: bool = True
     associated_when_deregistered: bool = True
     max_expires: int = 600000  # seconds; what a UE asks beyond it is cut to it
+    told_percent: int = 100  # of its lifetime that a contact is told, so that it comes back in time
     contact: str = "<sip:{address}>"  # of the S-CSCF in a subscription to the registration state
     notify_offset: int = 1  # CSeq of the first NOTIFY beyond that of its SUBSCRIBE
     notify_deregistration: bool = True

@@ -65,15 +65,19 @@ def _granted(answer: sip.Message) -> int | None:
 
 
 def _expiry(registered: Sequence[Seen], history: History) -> dict[str, Any]:
-    """What the registrar cuts longer wishes to, if it always cuts to the same."""
+    """Whether the registrar tells a part of the lifetime, or cuts longer wishes to the same."""
     asked: dict[tuple[str, str], int] = {}
     for one in history.received:
         if one.sip.is_request and one.sip.method == "REGISTER":
             text = sip.parse_name_addr(one.sip.first("Contact")).param("expires") or one.sip.first("Expires")
             asked[one.exchange] = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0
-    cut = {_granted(one.sip) for one in registered if (_granted(one.sip) or 0) < asked.get(one.exchange, 0)}
-    cut.discard(0)
-    return {"max_expires": cut.pop()} if len(cut) == 1 else {}
+    pairs = {(asked.get(one.exchange, 0), _granted(one.sip) or 0) for one in registered}
+    cut = {(wish, granted) for wish, granted in pairs if 0 < granted < wish}
+    percents = {100 * granted // wish for wish, granted in cut if 100 * granted % wish == 0}
+    if cut and len(percents) == 1 and all(granted * 100 == wish * min(percents) for wish, granted in cut):
+        return {"told_percent": percents.pop()}
+    values = {granted for _, granted in cut}
+    return {"max_expires": values.pop()} if len(values) == 1 else {}
 
 
 def _own_form(value: str, history: History) -> str:

@@ -48,7 +48,7 @@ def subscribed(scscf: Scscf, context: Context, now: float) -> list[Output]:
     subscriber = scscf.find(request.request_uri) or scscf.find(sip.parse_name_addr(request.first("To")).uri)
     text = request.first("Expires")
     seconds = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else DEFAULT_EXPIRES
-    contact = scscf.habits.contact.format(address=scscf.address)
+    contact = scscf.own_uri(scscf.habits.contact)
     headers = [("Record-Route", value) for value in request.values("Record-Route")]
     headers += [("Expires", str(seconds)), ("Contact", contact)]
     answer = scscf._own_answer(context, 200, scscf.habits.subscribed_reason, headers=headers)
@@ -110,7 +110,7 @@ def _notify(
         ("CSeq", f"{subscription.cseq} NOTIFY"),
         ("Call-ID", subscription.call_id),
         *[("Route", value) for value in subscription.routes],
-        ("Contact", scscf.habits.contact.format(address=scscf.address)),
+        ("Contact", scscf.own_uri(scscf.habits.contact)),
         ("Event", "reg"),
         ("Max-Forwards", "70"),
         ("Subscription-State", state),
@@ -132,7 +132,7 @@ def reginfo(scscf: Scscf, subscriber: Subscriber | None, version: int, *, active
     contacts = list(subscriber.bindings.values()) if subscriber else []
     for number, uri in enumerate(subscriber.associated if subscriber else ()):
         state = "active" if active else "terminated"
-        lines.append(f'\t<registration aor="{escape(uri)}" id="{number}" state="{state}">')
+        lines.append(f'\t<registration aor="{escape(uri)}" id="r{number}" state="{state}">')
         for place, binding in enumerate(contacts):
             lines += _contact(scscf, binding, place, now)
         lines.append("\t</registration>")
@@ -145,7 +145,7 @@ def _contact(scscf: Scscf, binding: Binding, place: int, now: float) -> list[str
     )
     shown = f' q="{escape(q)}"' if q else ""
     seconds = max(0, ceil(binding.expires - now))
-    lines = [f'\t\t<contact id="{place}" state="active" event="registered" expires="{seconds}"{shown}>']
+    lines = [f'\t\t<contact id="c{place}" state="active" event="registered" expires="{seconds}"{shown}>']
     lines.append(f"\t\t\t<uri>{escape(binding.uri)}</uri>")
     for name, text in binding.params:
         if name != "q":

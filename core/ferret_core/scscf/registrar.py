@@ -159,7 +159,7 @@ def _registered(
         headers += [("Path", value) for value in request.values("Path")]
     if subscriber.associated and (not leaving or habits.associated_when_deregistered):
         headers.append(("P-Associated-URI", ", ".join(f"<{uri}>" for uri in subscriber.associated)))
-    headers.append(("Service-Route", habits.service_route.format(address=scscf.address)))
+    headers.append(("Service-Route", scscf.own_uri(habits.service_route)))
     outputs = _answer(scscf, context, 200, "OK", headers)
     if not subscriber.bindings:
         scscf.forget(subscriber)
@@ -184,13 +184,16 @@ def _bind(scscf: Scscf, subscriber: Subscriber, request: sip.Message, now: float
         if contact.uri == "*" or value.strip() == "*":
             subscriber.bindings.clear()
             continue
+        if not contact.uri or any(letter.isspace() for letter in contact.uri):
+            continue
         seconds = min(_asked(contact, request), scscf.habits.max_expires)
         params = tuple(one for one in contact.params if one.name.lower() != "expires")
         key = contact_key(contact.uri)
         if seconds:
             path, call_id = request.values("Path"), request.first("Call-ID")
             subscriber.bindings[key] = Binding(contact.uri, params, path, now + seconds, call_id)
-            said.append(f"<{contact.uri}>;expires={seconds}{sip.format_params(params)}")
+            told = seconds * scscf.habits.told_percent // 100
+            said.append(f"<{contact.uri}>;expires={told}{sip.format_params(params)}")
         else:
             subscriber.bindings.pop(key, None)
             said.append(f"<{contact.uri}>;expires=0")

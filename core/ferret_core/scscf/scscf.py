@@ -16,7 +16,7 @@ from ferret_core.scscf import cx, in_dialog, originating, registrar, terminating
 from ferret_core.scscf.policy import DEFAULT, CxProfile, RegistrarHabits, changed
 from ferret_core.scscf.reg_event import Subscription
 from ferret_core.scscf.registrar import Binding, Subscriber, Waiting
-from ferret_core.sip_policy import Way, policy_from
+from ferret_core.sip_policy import Way, filled, policy_from
 from ferret_core.sip_proxy import Branch, Context, SipProxy
 
 _KEYS = frozenset({"profile", "names", "peers", "registrations"})
@@ -150,6 +150,10 @@ class Scscf(SipProxy):
         """The registered user whom a Request-URI means."""
         impi = self._public.get(_normal(uri)) or self._public.get(_number(uri))
         return self.subscribers.get(impi) if impi else None
+
+    def own_uri(self, template: str) -> str:
+        """An address of our own, as a profile has its form."""
+        return filled(template, {"address": self.address}) or f"<sip:{self.address}>"
 
     # ---- what the proxy asks
 

@@ -11,6 +11,7 @@ from html import unescape
 
 _TAG = re.compile(r"<(/?)(?:\w+:)?([\w.-]+)((?:[^<>\"']|\"[^\"]*\"|'[^']*')*)>", re.ASCII)
 _ATTRIBUTE = re.compile(r"([\w:.-]+)\s*=\s*(\"[^\"]*\"|'[^']*')", re.ASCII)
+_NUMBERS = frozenset({"version", "expires", "retry-after", "duration-registered"})
 
 
 def add_reginfo(add: Callable[[str, str | int | None], None], text: str) -> None:
@@ -39,4 +40,5 @@ def add_reginfo(add: Callable[[str, str | int | None], None], text: str) -> None
 def _attributes(add: Callable[[str, str | int | None], None], path: str, attributes: dict[str, str]) -> None:
     for name, value in attributes.items():
         if not name.startswith("xmlns"):
-            add(f"{path}/{name}", int(value) if value.isascii() and value.isdigit() and len(value) < 19 else value)
+            number = name in _NUMBERS and value.isascii() and value.isdigit() and len(value) < 19
+            add(f"{path}/{name}", int(value) if number else value)
