@@ -99,11 +99,18 @@ class Enb(NetworkFunction):
         return (self._to_mme(request),)
 
     def take_over(self, imported: ImportedUe) -> Connection:
-        """Add a device that is already attached and connected. Raises LocalMisuseError where its ID is in use."""
-        if imported.enb_ue_s1ap_id in self._connections:
-            raise LocalMisuseError(f"eNB UE S1AP ID {imported.enb_ue_s1ap_id} is in use")
+        """Add a device that is already attached and connected.
+
+        What is imported is how things are now: a device that was here under the same IMSI or eNB UE S1AP ID, or an
+        E-RAB with the same TEID, is a remnant and goes.
+        """
+        for connection in list(self._connections.values()):
+            if connection.ue.imsi == imported.imsi or connection.enb_id == imported.enb_ue_s1ap_id:
+                self._disconnect(connection)
+                del self._connections[connection.enb_id]
         connection = Connection(imported.enb_ue_s1ap_id, Ue.taken_over(imported), imported.mme_ue_s1ap_id)
         for one in imported.bearers:
+            self.tunnels.free(one.enb.teid)
             self.tunnels.open(Radio(connection.enb_id, one.ebi, one.enb, one.sgw, one.qci))
         self._connections[connection.enb_id] = connection
         return connection

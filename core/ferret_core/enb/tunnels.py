@@ -81,6 +81,12 @@ class Tunnels:
         if radio is not None:
             del self._by_teid[radio.enb.teid]
 
+    def free(self, teid: int) -> None:
+        """Remove whatever E-RAB has this downlink TEID."""
+        radio = self._by_teid.get(teid)
+        if radio is not None:
+            self.close(radio.ue, radio.ebi)
+
     def of(self, ue: int) -> list[Radio]:
         """The E-RABs of one device, by EBI."""
         return sorted((one for one in self._by_bearer.values() if one.ue == ue), key=lambda one: one.ebi)

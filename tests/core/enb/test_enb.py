@@ -252,8 +252,19 @@ def test_context_is_imported_and_faults_in_it_are_named() -> None:
     for fault in faults:
         with pytest.raises(ConfigError, match="eNB context"):
             enb.import_context(fault, 0.0)
+
+
+def test_what_is_taken_over_again_replaces_what_was_there() -> None:
+    enb = base_station()
+    bearer = ImportedBearer(5, ENB_END, NEW_END, address="10.45.0.2")
+    enb.take_over(ImportedUe(IMSI, 2, 20, None, (bearer,)))
+    assert enb.leftovers() == {"connections": 1, "erabs": 1}
+    enb.take_over(ImportedUe("001010000000002", 2, 21, None, (bearer,)))
+    assert enb.leftovers() == {"connections": 1, "erabs": 1}
+    enb.take_over(ImportedUe("001010000000003", 3, 22, None, (bearer,)))
+    assert enb.leftovers() == {"connections": 2, "erabs": 1}
     with pytest.raises(LocalMisuseError):
-        enb.import_context({"ues": [ue]}, 0.0)
+        enb.uplink(enb.ue("001010000000002"), 5, b"its tunnel has gone")
 
 
 def test_a_new_device_attaches_over_s1() -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import random
 import shutil
+import socket
 import struct
 import subprocess
 import sys
@@ -187,6 +189,35 @@ def test_the_next_event_loop_can_use_it_again(choice: Choice) -> None:
     asyncio.run(scenario())
     asyncio.run(scenario())
     asyncio.run(asyncio.sleep(0))
+
+
+def test_rubbish_packets_do_no_harm(choice: Choice) -> None:
+    if choice.transport.name != "libusrsctp over UDP":
+        pytest.skip("packets can be made up only over UDP")
+
+    async def scenario() -> None:
+        echo, got, lost = Echo(), [], []
+        listener = await choice.transport.listen(SERVER, 36412, echo.accepted)
+        client = await choice.transport.connect(
+            (SERVER, 36412), local=(CLIENT, 0), received=got.append, lost=lost.append
+        )
+        ports = struct.pack("!HH", client.local[1], 36412)
+        randomness = random.Random(1)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind(("127.0.8.18", 9899))
+            for _ in range(500):
+                start = randomness.choice([b"", ports, ports + bytes(8), ports + bytes(8) + b"\x01\x00\x00\x14"])
+                stranger.sendto(start + randomness.randbytes(randomness.randrange(60)), (SERVER, 9899))
+                await asyncio.sleep(0)
+        client.send(b"still there")
+        await until(lambda: got)
+        assert lost == []
+        assert len(echo.associations) == 1
+        client.close()
+        await until(lambda: echo.lost)
+        listener.close()
+
+    asyncio.run(scenario())
 
 
 PEER = """
