@@ -120,8 +120,9 @@ def _has_bearers(one: Joined) -> bool:
 class S1apSubjects:
     """S1AP messages, one after the other in causal order."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, trail: FlowTrail) -> None:
         self._registry = registry
+        self._trail = trail
 
     def subject(self, one: Joined, from_nf: Node, to_nf: Node) -> Subscriber | None:
         """Whose it is; None for S1 Setup and what else is between eNB and MME only."""
@@ -163,6 +164,9 @@ class S1apSubjects:
                 owner = self._registry.owner(("teid_u", value))
                 if owner is not None and not subscriber.imsi:
                     subscriber = self._registry.merge(subscriber, owner)
+        if not subscriber.imsi and one.decoded.message.procedure_code == ProcedureCode.ERAB_SETUP:
+            cause = self._trail.follow(("S5", "Gx", "Rx"), one)
+            subscriber = subscriber if cause is None else self._registry.merge(subscriber, cause)
         for kind, value in one.decoded.summary.identifiers:
             if kind is IdKind.TEID_U:
                 self._registry.lend(("teid_u", value), subscriber)

@@ -60,10 +60,9 @@ class _Correlator:
         self._registry = Registry()
         trail = FlowTrail()
         self._gtpv2 = Gtpv2Subjects(self._registry, trail)
-        self._s1ap = S1apSubjects(self._registry)
+        self._s1ap = S1apSubjects(self._registry, trail)
         self._diameter = DiameterSubjects(self._registry, trail)
         self._legs = legs
-        self._parties: dict[Party, Subscriber] = {}
         self._dialogs: dict[str, list[Subscriber]] = {}
 
     def attribute(
@@ -104,11 +103,7 @@ class _Correlator:
         return attributions
 
     def _attributed(self, member: Membership) -> Attribution:
-        party = member.party
-        subscriber = self._parties.get(party)
-        if subscriber is None:
-            subscriber = self._parties[party] = self._subscriber_of(party)
-        return Attribution(subscriber.root, member.boundary)
+        return Attribution(self._subscriber_of(member.party), member.boundary)
 
     def _subscriber_of(self, party: Party) -> Subscriber:
         """The device's address says who it is; an identity does where no device was reached, or nobody has it yet."""

@@ -23,11 +23,14 @@ from ferret.protocols.gtpv2 import MessageType
 from ferret.protocols.s1ap import ProcedureCode
 from ferret.protocols.summary import IdKind, Kind, Protocol
 from ferret.records.correlation import Attribution
+from ferret.records.decoding import doors
 from ferret.records.identities import Subscriber
 from ferret.records.joining import Joined
 
 ATTACH, DETACH, IDLE, MOBILITY, REGISTRATION = "attach", "detach", "idle", "mobility", "registration"
 VOLTE, VIDEO, SMS = "volte", "video", "sms"
+_QCI_VOICE, _QCI_VIDEO = 1, 2
+_QCI_NAMES = ("QCI", "qCI", "QoS-Class-Identifier")
 _AF_SIGNALLING = b"\x00\x00\x00\x02"  # Flow-Usage (TS 29.214 clause 5.3.12)
 CONTEXT_SERVICES = (ATTACH, REGISTRATION, IDLE, MOBILITY)
 """With every "pdn:…", the services that a later one builds upon."""
@@ -223,7 +226,8 @@ def _gx(state: _State, one: Joined) -> Sequence[Instance]:
     if message.command != Command.RE_AUTH:
         return _with_procedure(state, pdn)
     names = _rule_names(message)
-    found = next((state.rules[name] for name in names if name in state.rules), None) or state.cause or pdn
+    known = next((state.rules[name] for name in names if name in state.rules), None) or state.cause
+    found = known or _by_qci(state, one) or pdn
     for name in names:
         state.rules.setdefault(name, found)
     state.bearer_cause = found
@@ -269,9 +273,10 @@ def _gtpv2(state: _State, one: Joined, asked: tuple[Instance, ...]) -> Sequence[
                 state.dedicated_bearers.pop(ebi, None)
             return _with_procedure(state, pdn)
         case MessageType.CREATE_BEARER_REQUEST:
-            cause = state.bearer_cause or _by_bearer(state, ebis)[0]
-            state.bearer_cause = cause
-            return (cause,)
+            return (_cause_of_bearer(state, one, ebis),)
+        case MessageType.DELETE_BEARER_REQUEST:
+            _released(state, ebis)
+            return _by_bearer(state, ebis)
         case MessageType.MODIFY_BEARER_REQUEST:
             return _with_procedure(state, *_by_bearer(state, ebis))
         case MessageType.DELETE_SESSION_REQUEST:
@@ -282,6 +287,27 @@ def _gtpv2(state: _State, one: Joined, asked: tuple[Instance, ...]) -> Sequence[
             return (_procedure(state, IDLE),)
         case _:
             return _by_bearer(state, ebis)
+
+
+def _cause_of_bearer(state: _State, one: Joined, ebis: Sequence[str]) -> Instance:
+    """What a new dedicated bearer is for: what Gx last asked for; without Gx, its QCI says it."""
+    if state.bearer_cause is None:
+        state.bearer_cause = _by_qci(state, one) or _by_bearer(state, ebis)[0]
+    return state.bearer_cause
+
+
+def _by_qci(state: _State, one: Joined) -> Instance | None:
+    """A call of which only the bearer is to be seen: conversational voice or video (TS 23.203 table 6.1.7)."""
+    parameters = doors(one.captured.protocol).parameters(one.decoded.message)
+    qcis = {value for path, value in parameters if path.rpartition("/")[2] in _QCI_NAMES}
+    service = VIDEO if _QCI_VIDEO in qcis else VOLTE if _QCI_VOICE in qcis else ""
+    return state.begin(service) if service else None
+
+
+def _released(state: _State, ebis: Sequence[str]) -> None:
+    """Dedicated bearers go: the next one may be for something else. What they were for is still known."""
+    if any(ebi in state.dedicated_bearers for ebi in ebis):
+        state.bearer_cause = None
 
 
 def _by_bearer(state: _State, ebis: Sequence[str]) -> Sequence[Instance]:
@@ -307,6 +333,12 @@ _PROCEDURES = (
     ("detach request", DETACH),
     ("tracking area update request", MOBILITY),
     ("service request", IDLE),
+)
+_ABOUT_BEARERS = (
+    ProcedureCode.ERAB_SETUP,
+    ProcedureCode.ERAB_MODIFY,
+    ProcedureCode.ERAB_RELEASE,
+    ProcedureCode.ERAB_RELEASE_INDICATION,
 )
 _PROCEDURE_ENDS = ("attach complete", "attach reject", "service reject", "tracking area update accept")
 
@@ -337,19 +369,19 @@ def _s1ap_bearers(state: _State, one: Joined, name: str) -> Sequence[Instance]:
     if "pdn connectivity" in name or "pdn disconnect" in name or ("esm information" in name and not running):
         apn = _identifier(one, IdKind.APN)
         return (_pdn(state, apn),) if apn else _by_bearer(state, ebis)
-    erab = one.decoded.message.procedure_code in (
-        ProcedureCode.ERAB_SETUP,
-        ProcedureCode.ERAB_MODIFY,
-        ProcedureCode.ERAB_RELEASE,
-        ProcedureCode.ERAB_RELEASE_INDICATION,
-    )
-    unknown = not any(ebi in state.default_bearers or ebi in state.dedicated_bearers for ebi in ebis)
-    dedicated = "dedicated" in name or (unknown and one.decoded.message.procedure_code == ProcedureCode.ERAB_SETUP)
-    if dedicated and one.decoded.summary.kind is not Kind.RESPONSE and state.bearer_cause is not None:
-        state.dedicated_bearers.update(dict.fromkeys(ebis, state.bearer_cause))
-    if (erab or "eps bearer context" in name) and ebis:
+    code, unknown = one.decoded.message.procedure_code, not _known_bearers(state, ebis)
+    request = one.decoded.summary.kind is Kind.REQUEST
+    if code == ProcedureCode.ERAB_SETUP and request and ("dedicated" in name or unknown):
+        state.dedicated_bearers.update(dict.fromkeys(ebis, _cause_of_bearer(state, one, ebis)))
+    if code == ProcedureCode.ERAB_RELEASE:
+        _released(state, ebis)
+    if (code in _ABOUT_BEARERS or "eps bearer context" in name) and ebis:
         return _by_bearer(state, ebis)
     return (procedure or _procedure(state, ATTACH),)
+
+
+def _known_bearers(state: _State, ebis: Sequence[str]) -> bool:
+    return any(ebi in state.default_bearers or ebi in state.dedicated_bearers for ebi in ebis)
 
 
 def _procedure(state: _State, service: str) -> Instance:

@@ -68,3 +68,16 @@ def captured(capture: Callable[[str], Path]) -> Callable[[str], tuple[CapturedMe
 def recorded(capture: Callable[[str], Path]) -> Callable[[str], Capture]:
     """One of the project's captures, recorded."""
     return lambda name: _recorded(capture(name))
+
+
+@pytest.fixture
+def record() -> Callable[[list[CapturedMessage]], Capture]:
+    """Record captured messages of the project's network."""
+
+    def run(messages: list[CapturedMessage]) -> Capture:
+        recorder = Recorder(resolve)
+        for message in messages:
+            recorder.add(message)
+        return recorder.finish()
+
+    return run
