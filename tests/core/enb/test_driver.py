@@ -1,7 +1,14 @@
 """The emulated base station on real SCTP and UDP sockets, against a minimal MME and S-GW."""
 
 import asyncio
+import os
+import select
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,10 +23,13 @@ from ferret.transport.sctp import Choice, SctpAssociation, SctpListener, SctpMes
 from ferret.transport.udp import UdpTransport
 from ferret_core.enb import Enb, ImportedBearer, ImportedUe, S1State
 from ferret_core.enb.driver import EnbDriver
+from ferret_edge.probe import udp_packet
 
 pytestmark = pytest.mark.sctp
 IMSI = "001010000000001"
 MME, SGW, ENB = "127.0.9.42", "127.0.9.43", "127.0.9.44"
+UPLINK = udp_packet("10.45.0.2", "192.0.2.1", 9, 9, b"uplink")
+DOWNLINK = udp_packet("192.0.2.1", "10.45.0.2", 9, 9, b"downlink")
 IDS = {"mme_ue_s1ap_id": 10, "enb_ue_s1ap_id": 1}
 
 
@@ -115,12 +125,12 @@ def test_a_device_is_moved_and_its_packets_take_the_new_way(choice: Choice) -> N
         assert verified
         assert plain_answer is not None
         assert plain_answer.name == "Modify EPS bearer context accept"
-        driver.send_uplink(enb.ue(IMSI), 5, b"uplink packet")
+        driver.send_uplink(enb.ue(IMSI), 5, UPLINK)
         await until(lambda: arrived)
-        assert arrived == [(gtpu.wrap(0x33, b"uplink packet"), (ENB, 2152))]
-        sgw.send(gtpu.wrap(0x11, b"downlink packet"), (ENB, 2152))
+        assert arrived == [(gtpu.wrap(0x33, UPLINK), (ENB, 2152))]
+        sgw.send(gtpu.wrap(0x11, DOWNLINK), (ENB, 2152))
         await driver.until(lambda: bool(driver.arrivals))
-        assert driver.arrivals[0][:3] == (IMSI, 5, b"downlink packet")
+        assert driver.arrivals[0][:3] == (IMSI, 5, DOWNLINK)
         sgw.send(gtpu.echo_request(1), (ENB, 2152))
         await until(lambda: len(arrived) == 2)
         assert gtpu.decode(arrived[1][0]).type == gtpu.GtpuType.ECHO_RESPONSE
@@ -129,6 +139,42 @@ def test_a_device_is_moved_and_its_packets_take_the_new_way(choice: Choice) -> N
         sgw.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.tshark
+@pytest.mark.root
+def test_tshark_reads_the_move_without_complaint(choice: Choice, tmp_path: Path) -> None:
+    if not shutil.which("tcpdump"):
+        pytest.skip("NOT tested what is on the wire: tcpdump is missing (Debian package tcpdump)")
+    file = tmp_path / "move.pcap"
+    command = ["tcpdump", "-i", "lo", "-U", "--immediate-mode", "-w", str(file), f"host {ENB}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as dump:
+        assert dump.stderr is not None
+        if not any("listening on" in line for line in dump.stderr):  # ends at the first such line
+            pytest.skip("NOT tested what is on the wire: tcpdump may not capture on lo")
+        test_a_device_is_moved_and_its_packets_take_the_new_way(choice)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.bind((ENB, 0))
+            last.sendto(b"the last packet", (ENB, 9))
+        deadline = time.monotonic() + 5
+        while b"the last packet" not in file.read_bytes() and time.monotonic() < deadline:
+            select.select([], [], [], 0.01)
+        dump.terminate()
+    fields = ["s1ap.procedureCode", "s1ap.transportLayerAddressIPv4", "gtp.teid", "_ws.malformed", "_ws.col.Info"]
+    arguments = [x for field in fields for x in ("-e", field)]
+    lines = subprocess.run(
+        ["tshark", "-r", str(file), "-d", "udp.port==9899,sctp", "-T", "fields", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    ).stdout.splitlines()
+    rows = [line.split("\t") for line in lines]
+    procedures = [code for row in rows for code in row[0].split(",") if code]
+    assert procedures == ["17", "17", "6", "6", "13"]  # S1 Setup, E-RAB Modify, Uplink NAS Transport
+    assert SGW in {address for row in rows for address in row[1].split(",")}
+    assert {"0x00000033", "0x00000011"} <= {row[2] for row in rows}
+    assert [row for row in rows if row[3]] == []
 
 
 def test_a_refused_setup_and_a_missing_mme_are_said(choice: Choice) -> None:
