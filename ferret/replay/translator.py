@@ -64,10 +64,13 @@ class StimulusTranslator:
         return self.translation.snapshot()
 
     def _peer(self, sender: Node, message: SignallingMessage) -> str:
-        """Where a stimulus comes from: as in the recording, unless somebody stands in for it at the edge."""
-        port = message.captured.source.port
-        address, new_port = self.translation.endpoint(sender.address, port)
-        return address if message.protocol is Protocol.S1AP else f"{address}:{new_port}"
+        """Where a stimulus comes from: as recorded, since the sender is outside; but base stations are emulated.
+
+        The sender may have the address of an NF that is inside as well: a CSCF that serves both halves of a call.
+        """
+        if message.protocol is Protocol.S1AP:
+            return self.translation.endpoint(sender.address)[0]
+        return f"{sender.address}:{message.captured.source.port}"
 
     def _own_tunnels(self, message: SignallingMessage) -> None:
         """The emulated base station keeps the recorded one's TEIDs; only its address is another."""

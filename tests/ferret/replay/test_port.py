@@ -29,7 +29,9 @@ from ferret.replay.port import (
 _NAMES = st.text(max_size=20)
 _IDS = st.integers(0, 2**31)
 FRAMES: st.SearchStrategy[Frame] = st.one_of(
-    st.builds(Begin, _IDS, _NAMES, st.dictionaries(_NAMES, _NAMES, max_size=3)),
+    st.builds(
+        Begin, _IDS, _NAMES, st.lists(_NAMES, max_size=3).map(tuple), st.dictionaries(_NAMES, _NAMES, max_size=3)
+    ),
     st.builds(Deliver, _IDS, _NAMES, _NAMES, _NAMES, _NAMES, st.binary(max_size=200)),
     st.builds(Expect, _IDS, _NAMES, _NAMES, _NAMES, _NAMES, st.binary(max_size=200)),
     st.builds(Settle, _IDS),
