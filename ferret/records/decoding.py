@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from ferret.errors import DecodeError
@@ -32,11 +33,20 @@ class Doors:
     parameters: Callable[[Any], list[Parameter]]
 
 
+REMEMBERED = 2048
+"""Decoded messages of each protocol that are remembered: recorder, plan, check and translation look at the same ones."""
+
+
+def _remembering(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Messages are immutable, so the same octets need be decoded only once."""
+    return lru_cache(maxsize=REMEMBERED)(decode)
+
+
 _DOORS = {
-    Protocol.GTPV2: Doors(gtpv2.peek, gtpv2.decode, gtpv2.summarise, gtpv2.parameters),
-    Protocol.DIAMETER: Doors(diameter.peek, diameter.decode, diameter.summarise, diameter.parameters),
-    Protocol.SIP: Doors(sip.peek, sip.decode, sip.summarise, sip.parameters),
-    Protocol.S1AP: Doors(s1ap.peek, s1ap.decode, s1ap.summarise, s1ap.parameters),
+    Protocol.GTPV2: Doors(gtpv2.peek, _remembering(gtpv2.decode), gtpv2.summarise, gtpv2.parameters),
+    Protocol.DIAMETER: Doors(diameter.peek, _remembering(diameter.decode), diameter.summarise, diameter.parameters),
+    Protocol.SIP: Doors(sip.peek, _remembering(sip.decode), sip.summarise, sip.parameters),
+    Protocol.S1AP: Doors(s1ap.peek, _remembering(s1ap.decode), s1ap.summarise, s1ap.parameters),
 }
 
 

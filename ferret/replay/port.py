@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, TypeAlias
 
 from ferret.errors import PeerViolationError
@@ -143,10 +143,12 @@ _KINDS: dict[str, type[Frame]] = {
     for kind in (Begin, Context, Deliver, Expect, Settle, Reconfigure, Finish, Ack, MadeOutput, Noted, Settled)
 }
 
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in _KINDS.values()}
+
 
 def encode_frame(frame: Frame) -> str:
     """The frame as one line of JSON; octets are base64."""
-    values = asdict(frame)
+    values = {name: getattr(frame, name) for name in _FIELDS[type(frame)]}
     if "octets" in values:
         values["octets"] = base64.b64encode(values["octets"]).decode("ascii")
     values["frame"] = frame.KIND
