@@ -30,13 +30,12 @@ def establish(state: PcrfState, event: Received, asked: Message) -> list[Output]
     host, realm = asked.value_of(avp.ORIGIN_HOST), asked.value_of(avp.ORIGIN_REALM)
     if not session_id or not host or not realm:
         return [_reply(event, gx_answer(state, asked, None, ResultCode.MISSING_AVP))]
-    session = GxSession(session_id, event.peer, host, realm)
+    session = state.gx.get(session_id)  # there already: the CCR is a repetition (RFC 8506 clause 5.5)
+    if session is None:
+        session = GxSession(session_id, event.peer, host, realm)
     session.learn(asked)
-    outputs: list[Output] = []
-    if session_id in state.gx:  # the PCEF has lost the session and starts again
-        outputs += _abort_af_sessions(state, session_id)
     state.gx[session_id] = session
-    return [*outputs, _reply(event, gx_answer(state, asked, session, ResultCode.SUCCESS))]
+    return [_reply(event, gx_answer(state, asked, session, ResultCode.SUCCESS))]
 
 
 def modify(state: PcrfState, event: Received, asked: Message) -> list[Output]:

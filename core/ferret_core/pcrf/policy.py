@@ -8,7 +8,9 @@ Conditions: `imsi`, `ue_ip`, `apn` (text), `media_type`, `media_component` (numb
 What an entry may say:
 
     authorise        false: the media component gets no rule (its AAR is accepted all the same)
+    refuse           true: an AAR with this media component is refused (5063, TS 29.214 clause 4.4.1)
     rule_names       names for the rules of this media component, in the order in which they are first installed
+    rule_filters     a filter of each of these rules: a rule that has it takes that name, whatever the order
     qci, precedence  numbers
     arp              {"priority_level": 1, "pre_emption_capability": 1, "pre_emption_vulnerability": 1}
     bandwidth        "sub-component" (as specified) or "flow-description": what the AF's bandwidth is counted for
@@ -36,7 +38,9 @@ from ferret_core.pcrf.rule import Arp, BitRates
 CONDITIONS: Final = ("imsi", "ue_ip", "apn", "media_type", "media_component")
 _STATEMENTS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "authorise": bool,
+    "refuse": bool,
     "rule_names": Sequence,
+    "rule_filters": Sequence,
     "qci": int,
     "precedence": int,
     "arp": Mapping,
@@ -85,9 +89,16 @@ class Policy:
         """Whether a media component gets a rule."""
         return self._find("authorise", facts) is not False
 
-    def rule_names(self, facts: Facts) -> Sequence[str]:
-        """The names that are foreseen for rules of this media component."""
-        return cast(Sequence[str], self._find("rule_names", facts) or ())
+    def refuses(self, facts: Facts) -> bool:
+        """Whether an AAR with this media component is refused."""
+        return self._find("refuse", facts) is True
+
+    def rule_name(self, facts: Facts, filters: set[str], count: int) -> str:
+        """The name that is foreseen for a new rule with these filters, the `count`-th (from 0); "" for none."""
+        names = cast(Sequence[str], self._find("rule_names", facts) or ())
+        known = cast(Sequence[str], self._find("rule_filters", facts) or ())
+        fitting = [name for name, one in zip(names, known, strict=False) if one in filters]
+        return fitting[0] if fitting else (names[count] if count < len(names) else "")
 
     def number(self, statement: str, facts: Facts) -> int | None:
         """`qci`, `precedence`, `flow_status`, or None."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ferret.errors import DecodeError
 from ferret.protocols.diameter import Avp, Command, Message, avp, name_of
-from ferret.protocols.diameter.constants import Application
+from ferret.protocols.diameter.constants import Application, RxResult
 from ferret.protocols.diameter.summary import accepted, name_of_message
 from ferret.records.message import Role
 from ferret_core.nf import Peer
@@ -41,6 +41,7 @@ class _Rule:
 
     facts: Entry
     names: list[str] = field(default_factory=list)
+    filters: list[str] = field(default_factory=list)  # one of each, "" where none was seen
     definitions: list[tuple[Avp, Avp]] = field(default_factory=list)  # each with the component that asked for it
 
 
@@ -51,8 +52,9 @@ class _Seen:
     sessions: dict[str, GxSession] = field(default_factory=dict)
     requests: dict[tuple[int, int, int, str], Message] = field(default_factory=dict)
     asked: dict[str, list[Message]] = field(default_factory=lambda: defaultdict(list))  # AARs by UE address
-    rules: dict[tuple[str, int], _Rule] = field(default_factory=dict)  # by IP-CAN session and component
+    rules: dict[str, _Rule] = field(default_factory=dict)  # by the facts that policy is chosen by
     named: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)  # by Gx session and rule name
+    refused: dict[str, Entry] = field(default_factory=dict)  # by facts
     answers: dict[tuple[tuple[str, str], ...], dict[str, object]] = field(default_factory=dict)
     rx_bound: dict[str, GxSession] = field(default_factory=dict)
     identities: Counter[tuple[str, str]] = field(default_factory=Counter)  # Origin-Host and Origin-Realm of the PCRF
@@ -131,8 +133,9 @@ def _look_at(seen: _Seen, message: Message) -> None:
             _note_request(seen, message, session_id)
         elif message.command == Command.RE_AUTH and message.application == Application.GX:
             _note_rules(seen, message, session_id)
-    elif message.command in _ANSWERS and accepted(message) and key in seen.requests:
-        _note_answer(seen, seen.requests[key], message, session_id)
+    elif message.command in _ANSWERS and key in seen.requests:
+        note = _note_answer if accepted(message) else _note_refusal
+        note(seen, seen.requests[key], message, session_id)
 
 
 def _unknown_session(session_id: str) -> GxSession:
@@ -166,11 +169,13 @@ def _note_rules(seen: _Seen, message: Message, session_id: str) -> None:
         session, component = _origin(seen, session_id, definition, seen.named.get((session_id, name)))
         if session is None or component is None:
             continue
-        number = component.value_of(avp.MEDIA_COMPONENT_NUMBER) or 0
-        rule = seen.rules.setdefault((session.session_id, number), _Rule(_facts(session, number)))
+        facts = _facts(session, component)
+        rule = seen.rules.setdefault(repr(facts), _Rule(facts))
         if (session_id, name) not in seen.named:
             rule.names.append(name)
-            seen.named[(session_id, name)] = (session.session_id, number)
+            flow = definition.find(avp.FLOW_INFORMATION)
+            rule.filters.append((flow and flow.value_of(avp.FLOW_DESCRIPTION)) or "")
+            seen.named[(session_id, name)] = (session.session_id, component.value_of(avp.MEDIA_COMPONENT_NUMBER) or 0)
         rule.definitions.append((definition, component))
     for group in message.all(avp.CHARGING_RULE_REMOVE):
         for name in group.values_of(avp.CHARGING_RULE_NAME):
@@ -194,26 +199,41 @@ def _origin(
     return None, None
 
 
-def _facts(session: GxSession, number: int) -> Entry:
+def _facts(session: GxSession, component: Avp) -> Entry:
     """The conditions under which an entry applies."""
-    facts: Entry = {"imsi": session.imsi} if session.imsi else {"ue_ip": session.addresses[0]}
+    facts: Entry = {"imsi": session.imsi} if session.imsi else {"ue_ip": (*session.addresses, "")[0]}
     if session.apn:
         facts["apn"] = session.apn
-    facts["media_component"] = number
+    number, media_type = component.value_of(avp.MEDIA_COMPONENT_NUMBER), component.value_of(avp.MEDIA_TYPE)
+    facts["media_component"] = number or 0
+    if media_type is not None:
+        facts["media_type"] = media_type
     return facts
 
 
 def _refusals(seen: _Seen) -> Iterator[Entry]:
-    """Media components that were asked for and never got a rule, where rules of the session could have been seen."""
-    ruled = {(session_id, number) for session_id, number in seen.rules}
+    """Media components that were refused, or asked for without ever getting a rule where one could have been seen."""
+    for entry in seen.refused.values():
+        yield {**entry, "refuse": True}
+    told = {*seen.rules, *seen.refused}
     for session_id, asked in seen.asked.items():
         session = seen.sessions[session_id]
-        for message in asked:
-            for component in message.all(avp.MEDIA_COMPONENT_DESCRIPTION):
-                number = component.value_of(avp.MEDIA_COMPONENT_NUMBER) or 0
-                if session.host and (session_id, number) not in ruled and component.find(avp.MEDIA_SUB_COMPONENT):
-                    ruled.add((session_id, number))
-                    yield {**_facts(session, number), "authorise": False}
+        for component in (one for message in asked for one in message.all(avp.MEDIA_COMPONENT_DESCRIPTION)):
+            facts = _facts(session, component)
+            if session.host and repr(facts) not in told and component.find(avp.MEDIA_SUB_COMPONENT):
+                told.add(repr(facts))
+                yield {**facts, "authorise": False}
+
+
+def _note_refusal(seen: _Seen, asked: Message, message: Message, session_id: str) -> None:
+    """Policy does not allow the media of an AAR (TS 29.214 clause 4.4.1)."""
+    group, session = message.find(avp.EXPERIMENTAL_RESULT), seen.rx_bound.get(session_id)
+    result = group.value_of(avp.EXPERIMENTAL_RESULT_CODE) if group is not None else None
+    if session is not None and result == RxResult.REQUESTED_SERVICE_NOT_AUTHORIZED:
+        for component in asked.all(avp.MEDIA_COMPONENT_DESCRIPTION):
+            facts = _facts(session, component)
+            if repr(facts) not in seen.rules:
+                seen.refused.setdefault(repr(facts), facts)
 
 
 def _rule_entries(seen: _Seen) -> Iterator[Entry]:
@@ -224,7 +244,7 @@ def _rule_entries(seen: _Seen) -> Iterator[Entry]:
 def _statements(rule: _Rule) -> Entry:
     """What a policy has to say so that these definitions come out."""
     definition, component = rule.definitions[0]
-    entry: Entry = {"rule_names": rule.names}
+    entry: Entry = {"rule_names": rule.names, "rule_filters": rule.filters}
     quality = definition.find(avp.QOS_INFORMATION)
     precedence = definition.value_of(avp.PRECEDENCE)
     if precedence is not None:
@@ -268,17 +288,14 @@ def _quality(rule: _Rule, quality: Avp) -> Entry:
 
 def _counting(rule: _Rule, guaranteed: bool) -> Entry:
     """How bandwidth was counted, if one way explains every definition; else the rates themselves."""
-    sent = [(_rates(definition), asked) for definition, asked in rule.definitions]
+    sent = [_rates(definition) for definition, _ in rule.definitions]
     for counting in Counting:
-        if all(
-            asked is not None and rates == rates_of(asked, counting, guaranteed=guaranteed) for rates, asked in sent
-        ):
-            return {} if counting is Counting.PER_SUB_COMPONENT else {"bandwidth": str(counting)}
-    if all(
-        asked is not None and rates_of(asked, Counting.PER_FILTER, guaranteed=guaranteed) is None for _, asked in sent
-    ):
-        return {"default_rates": _as_mapping(sent[0][0])} if sent[0][0] is not None else {}
-    return {"rates": [None if rates is None else _as_mapping(rates) for rates, _ in sent]}
+        computed = [rates_of(asked, counting, guaranteed=guaranteed) for _, asked in rule.definitions]
+        without = {given for given, one in zip(sent, computed, strict=True) if one is None and given is not None}
+        if len(without) < 2 and all(one in (None, given) for given, one in zip(sent, computed, strict=True)):
+            entry: Entry = {} if counting is Counting.PER_SUB_COMPONENT else {"bandwidth": str(counting)}
+            return {**entry, **({"default_rates": _as_mapping(without.pop())} if without else {})}
+    return {"rates": [None if rates is None else _as_mapping(rates) for rates in sent]}
 
 
 def _rates(definition: Avp) -> BitRates | None:
@@ -292,9 +309,7 @@ def _rates(definition: Avp) -> BitRates | None:
     return BitRates(up or 0, down or 0, *guaranteed)
 
 
-def _as_mapping(rates: BitRates | None) -> Mapping[str, int]:
-    if rates is None:
-        return {}
+def _as_mapping(rates: BitRates) -> Mapping[str, int]:
     names = ("mbr_ul", "mbr_dl", "gbr_ul", "gbr_dl")
     return {name: value for name in names if (value := getattr(rates, name)) is not None}
 

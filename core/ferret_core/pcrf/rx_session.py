@@ -34,6 +34,8 @@ def authorise(state: PcrfState, event: Received, asked: Message) -> list[Output]
         changed, removed = _decide(state, session, af, asked, names)
     except DecodeError:
         return [_reply(event, rx_refusal(state, asked, RxResult.FILTER_RESTRICTIONS))]
+    except _RefusedError:
+        return [_reply(event, rx_refusal(state, asked, RxResult.REQUESTED_SERVICE_NOT_AUTHORIZED))]
     af.specific_actions |= set(asked.values_of(avp.SPECIFIC_ACTION))
     state.rx[session_id] = af
     names.take()
@@ -83,6 +85,10 @@ def _reply(event: Received, message: Message) -> Send:
     return Send(event.interface, event.peer, message, reply_to=event.transaction)
 
 
+class _RefusedError(Exception):
+    """Policy does not allow this media. Never leaves this module."""
+
+
 class _Names:
     """Names for the new rules of one AAR; counted only once the AAR is accepted."""
 
@@ -92,14 +98,12 @@ class _Names:
         self._session = session
         self._new: list[tuple[str, int]] = []
 
-    def next(self, facts: Facts, number: int) -> str:
+    def next(self, facts: Facts, number: int, filters: set[str]) -> str:
         key = (self._session.imsi or self._session.session_id, number)
         count = self._counter[key] + self._new.count(key)
         self._new.append(key)
-        foreseen = self._policy.rule_names(facts)
-        if count < len(foreseen):
-            return foreseen[count]
-        return f"{self._session.apn or 'rx'}-{number}-{count + 1}"
+        foreseen = self._policy.rule_name(facts, filters, count)
+        return foreseen or f"{self._session.apn or 'rx'}-{number}-{count + 1}"
 
     def take(self) -> None:
         self._counter.update(self._new)
@@ -110,7 +114,7 @@ def _decide(
 ) -> tuple[dict[int, tuple[Rule, int]], list[int]]:
     """The rules that this AAR asks for, with the revision of each, and the media components whose rules go.
 
-    Changes nothing. Raises DecodeError.
+    Changes nothing. Raises DecodeError, or _RefusedError where policy does not allow the media.
     """
     changed: dict[int, tuple[Rule, int]] = {}
     removed: list[int] = []
@@ -121,11 +125,14 @@ def _decide(
         media_type = description.value_of(avp.MEDIA_TYPE)
         facts = {**session.facts, "media_component": number, "media_type": media_type}
         known = af.components.get(number)
+        if state.policy.refuses(facts):
+            raise _RefusedError
         if flow_status_of(description) == FlowStatus.REMOVED:
             removed += [number] if known is not None else []
         elif state.policy.authorises(facts):
             revision = 0 if known is None else known.revision + 1
-            name = names.next(facts, number) if known is None else known.rule_name
+            filters = {flow.description for flow in flows_of(description)}
+            name = names.next(facts, number, filters) if known is None else known.rule_name
             changed[number] = (_rule(state, session, description, facts, name, revision), revision)
     return changed, removed
 

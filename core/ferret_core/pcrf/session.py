@@ -96,11 +96,12 @@ def subscriber_ids(message: Message) -> frozenset[tuple[int, str]]:
 
 
 def _covers(own: str, address: str) -> bool:
+    """Equal, or of the same /64: that is what a PDN connection has in IPv6 (TS 23.401 clause 5.3.1.2.2)."""
     if own == address:
         return True
     try:
         bare = ip_address(address.partition("/")[0])
-        return isinstance(bare, IPv6Address) and bare in IPv6Network(own, strict=False)
+        return isinstance(bare, IPv6Address) and bare in IPv6Network(f"{own.partition('/')[0]}/64", strict=False)
     except ValueError:
         return False
 

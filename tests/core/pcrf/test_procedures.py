@@ -217,9 +217,9 @@ def test_an_af_session_is_bound_by_filters_or_subscriber_where_it_gives_no_addre
 
 
 def test_a_ue_within_its_ipv6_prefix_is_found(pcrf: Pcrf) -> None:
-    message = ccr(1, avp.FRAMED_IPV6_PREFIX("2001:db8:1:2::/64")).without(avp.FRAMED_IP_ADDRESS)
+    message = ccr(1, avp.FRAMED_IPV6_PREFIX("2001:db8:1:2::1/128")).without(avp.FRAMED_IP_ADDRESS)
     gx(pcrf, message)
-    asked = aar(component(), avp.FRAMED_IPV6_PREFIX("2001:db8:1:2::77/128"), framed=None)
+    asked = aar(component(), avp.FRAMED_IPV6_PREFIX("2001:db8:1:2:a::77/128"), framed=None)
     assert names(rx(pcrf, asked)) == ["RAR", "AAA"]
 
 
@@ -319,11 +319,29 @@ def test_an_aar_without_media_is_accepted_and_installs_nothing(pcrf: Pcrf) -> No
     assert names(rx(pcrf, aar(avp.SPECIFIC_ACTION(2)))) == ["AAA"]
 
 
-def test_a_session_that_starts_again_aborts_what_it_had(pcrf: Pcrf) -> None:
+def test_a_repeated_ccr_changes_nothing(pcrf: Pcrf) -> None:
     gx(pcrf, ccr(1))
     rx(pcrf, aar(component()))
-    assert names(gx(pcrf, ccr(1))) == ["ASR", "CCA-Initial"]
-    assert pcrf.leftovers()["gx_sessions"] == 1
+    assert names(gx(pcrf, ccr(1))) == ["CCA-Initial"]
+    assert pcrf.leftovers()["rules"] == 1
+
+
+def test_media_that_policy_refuses_is_refused_as_a_whole(pcrf: Pcrf) -> None:
+    pcrf.import_context({"policy": [{"media_type": 1, "refuse": True}]}, 0.0)
+    gx(pcrf, ccr(1))
+    ((_, message),) = sent(rx(pcrf, aar(component(1), component(2, media_type=1))))
+    experimental = message.find(avp.EXPERIMENTAL_RESULT)
+    assert experimental is not None and experimental.value_of(avp.EXPERIMENTAL_RESULT_CODE) == 5063
+    assert pcrf.leftovers()["rules"] == 0
+    assert names(rx(pcrf, aar(component(1)))) == ["RAR", "AAA"]
+
+
+def test_a_rule_takes_the_name_that_its_filter_had_whatever_the_order(pcrf: Pcrf) -> None:
+    filters = [f"permit out 17 from 10.46.0.3 {port} to {UE} {port}" for port in (5000, 6000)]
+    pcrf.import_context({"policy": [{"rule_names": ["first", "second"], "rule_filters": filters}]}, 0.0)
+    gx(pcrf, ccr(1))
+    outputs = rx(pcrf, aar(component(port=6000)))
+    assert definitions(sent(outputs)[0][1])[0].value_of(avp.CHARGING_RULE_NAME) == "second"
 
 
 def test_messages_of_other_protocols_and_lost_peers_are_noted(pcrf: Pcrf) -> None:
