@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from itertools import chain
 
 from ferret.protocols.gtpv2 import Cause, Paa, PdnType
 from ferret_core.gtp_control import RefusedError
@@ -61,7 +62,7 @@ class AddressPools:
         size = network.num_addresses if isinstance(network, IPv4Network) else 1 << max(64 - network.prefixlen, 0)
         last = size - 1 if isinstance(network, IPv4Network) else size  # a broadcast address is no UE's
         start = self._next.get(network, _FIRST)
-        for place in (*range(start, last), *range(_FIRST, min(start, last))):
+        for place in chain(range(start, last), range(_FIRST, min(start, last))):
             drawn = _address(network, place)
             if drawn not in self._taken and drawn not in reserved:
                 self._next[network] = place + 1

@@ -34,7 +34,7 @@ from ferret.protocols.gtpv2 import (
     bearer_context,
 )
 from ferret.records.message import Interface, Role
-from ferret_core.nf import Failed, Input, NetworkFunction, Note, Output, Peer, PeerLost, Received, Send
+from ferret_core.nf import Failed, Input, NetworkFunction, Note, Output, Peer, Received, Send
 from ferret_core.pgw import Pgw
 from ferret_core.sgw import Sgw
 
@@ -126,10 +126,13 @@ class Core:
     def session_id(self) -> str:
         return next(reversed(list(self.pgw.sessions.values()))).gx_session_id
 
+    def rar(self, *avps: diameter.Avp) -> diameter.Message:
+        head = (avp.SESSION_ID(self.session_id()), avp.ORIGIN_HOST("pcrf.example"))
+        return diameter.request(Command.RE_AUTH, Application.GX, *head, *avps)
+
     def rule(self, *avps: diameter.Avp) -> None:
         """A RAR with these AVPs, and the RAA to it."""
-        head = (avp.SESSION_ID(self.session_id()), avp.ORIGIN_HOST("pcrf.example"))
-        self.from_pcrf(diameter.request(Command.RE_AUTH, Application.GX, *head, *avps))
+        self.from_pcrf(self.rar(*avps))
         answer = self.next("RAA").message
         assert isinstance(answer, diameter.Message) and answer.value_of(avp.RESULT_CODE) == 2001
 
@@ -161,7 +164,7 @@ def s11_teid(core: Core) -> int:
 
 
 def create_session(
-    apn: str = "internet", ebi: int = 5, teid: int = 0, paa: Paa | None = None, **leave_out: object
+    name: str = "internet", ebi: int = 5, teid: int = 0, paa: Paa | None = None, **leave_out: object
 ) -> gtpv2.Message:
     parts: dict[str, gtpv2.Part] = {
         "imsi": Imsi(IMSI),
@@ -170,7 +173,7 @@ def create_session(
         "rat_type": RatTypeIe(6),
         "sender": FTeid(InterfaceType.S11_MME_GTP_C, 0x184, MME).ie(0),
         "pgw": FTeid(InterfaceType.S5_S8_PGW_GTP_C, 0, PGW).ie(1),
-        "apn": Apn(apn),
+        "apn": Apn(name),
         "selection_mode": SelectionModeIe(0),
         "pdn_type": PdnTypeIe((paa or Paa(1)).pdn_type),
         "paa": paa or Paa(1, "0.0.0.0"),
@@ -227,7 +230,6 @@ class Toolbox:
 
     Core = Core
     IMSI, MME, SGW, PGW, PCRF, ENB = IMSI, MME, SGW, PGW, PCRF, ENB
-    PeerLost = PeerLost
     create_session = staticmethod(create_session)
     delete_session = staticmethod(delete_session)
     charging_rule = staticmethod(charging_rule)
