@@ -217,7 +217,7 @@ class SgwForwarder(GtpuForwarder):
         self._arrived: list[int] = []
 
     def take_arrived(self) -> list[int]:
-        """Local TEIDs at which a first packet for an idle UE has arrived: each is for `Sgw.downlink_arrived`."""
+        """Local TEIDs at which packets for idle UEs have arrived: each is for `Sgw.downlink_arrived`."""
         arrived, self._arrived = self._arrived, []
         return arrived
 
@@ -244,10 +244,9 @@ class SgwForwarder(GtpuForwarder):
         if path is None:
             return None
         if path.next_hop is None:
-            if teid not in self._waiting:
-                self._waiting[teid] = deque(maxlen=BUFFERED_PACKETS)
+            self._waiting.setdefault(teid, deque(maxlen=BUFFERED_PACKETS)).append(packet)
+            if teid not in self._arrived:
                 self._arrived.append(teid)
-            self._waiting[teid].append(packet)
             return []
         return [(gtpu.wrap(path.next_hop.teid, packet), (path.next_hop.address, gtpu.PORT))]
 
