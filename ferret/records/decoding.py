@@ -34,7 +34,7 @@ class Doors:
 
 
 REMEMBERED = 2048
-"""Decoded messages of each protocol that are remembered: recorder, plan, check and translation look at the same ones."""
+"""Decoded messages of each protocol that are remembered: recorder, plan, check and translation look at the same."""
 
 
 def _remembering(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

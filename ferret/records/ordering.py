@@ -117,10 +117,12 @@ def _merge(events: Sequence[_Event], certain: _Graph, counted: _Graph) -> list[i
     hard, soft = list(certain.waits_for), list(counted.waits_for)
     done = [False] * len(events)
     ready = [number for number in range(len(events)) if not hard[number] and not soft[number]]
-    heapq.heapify(ready)
+    held = [number for number in range(len(events)) if not hard[number] and soft[number]]  # by rule 4 only
+    earliest = iter(range(len(events)))
     result: list[int] = []
     while len(result) < len(events):
-        number = heapq.heappop(ready) if ready else _least_wrong(done, hard)
+        # With nothing ready, the rules contradict each other: rule 4 gives way, then whatever holds the earliest.
+        number = heapq.heappop(ready) if ready else heapq.heappop(held) if held else next(earliest)
         if done[number]:
             continue
         done[number] = True
@@ -128,15 +130,9 @@ def _merge(events: Sequence[_Event], certain: _Graph, counted: _Graph) -> list[i
         for graph, waits in ((certain, hard), (counted, soft)):
             for after in graph.after[number]:
                 waits[after] -= 1
-                if not done[after] and not hard[after] and not soft[after]:
-                    heapq.heappush(ready, after)
+                if not done[after] and not hard[after]:
+                    heapq.heappush(held if soft[after] else ready, after)
     return result
-
-
-def _least_wrong(done: Sequence[bool], hard: Sequence[int]) -> int:
-    """Nothing can come next without breaking a rule: break rule 4 where that helps, else take the earliest."""
-    left = [number for number, over in enumerate(done) if not over]
-    return next((number for number in left if not hard[number]), left[0])
 
 
 def _counter_pairs(messages: Sequence[Joined]) -> Iterator[tuple[int, int]]:

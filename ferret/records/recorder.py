@@ -179,18 +179,19 @@ def _subscribers(
 
 def _gaps(captured: Sequence[CapturedMessage], ordered: Sequence[Joined]) -> list[Hole]:
     """Numbers that an agent left out: messages that it has seen and that did not arrive."""
-    indexes: dict[tuple[str, int], int] = {}
+    reached: dict[str, dict[int, int]] = defaultdict(dict)
     for position, one in enumerate(ordered):
         for seen in one.sightings.values():
-            indexes[seen.agent, seen.number] = position + 1
+            reached[seen.agent][seen.number] = position + 1
     numbers: dict[str, set[int]] = defaultdict(set)
     for message in captured:
         numbers[message.agent].add(message.number)
     holes = []
     for agent, its in sorted(numbers.items()):
+        place = 0
         for before, after in pairwise(sorted(its)):
+            place = max(place, reached[agent].get(before, 0))
             if after - before > 1:
-                place = max((i for (a, n), i in indexes.items() if a == agent and n <= before), default=0)
                 holes.append(Hole(f"{after - before - 1} message(s) of the agent at {agent or '?'}", place, agent))
     return holes
 

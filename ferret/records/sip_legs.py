@@ -8,15 +8,17 @@ For the originating subscriber belong the hops from the device up to and includi
 the terminating one those from the last that enters an S-CSCF up to the device. Where one S-CSCF serves both without
 sending to itself, the hop that enters it is the originating one's and enters the terminating one's half, and the hop
 that leaves it leaves the originating one's half and is inside the other's. In-dialog requests of B are the same with
-the parts swapped, because the tree then begins at B's device.
+the parts swapped, because the tree then begins at B's device. A detour to an application server and back to the same
+S-CSCF leaves and enters the half that it is made from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
+from itertools import pairwise
 from typing import NamedTuple
 
 from ferret.protocols import sip
@@ -32,6 +34,9 @@ class Boundary(StrEnum):
     ENTERS = "enters"  # comes from the other half, or from another network
     LEAVES = "leaves"
     BEYOND = "beyond"  # neither: between the other party's NFs, or on the way from another network
+
+
+_CALL_CONTROL = (Role.UE, Role.PCSCF, Role.ICSCF, Role.SCSCF)
 
 
 class Via(NamedTuple):
@@ -136,12 +141,12 @@ class SipLegs:
         message = self._ordered[root.request].decoded.message
         origin = self._origin(root, message)
         for path in _paths(root):
-            leaving = next((n for n, hop in enumerate(path) if hop.from_nf.role is Role.SCSCF), len(path))
-            if origin is None:
-                leaving = -1
-            else:
-                _claim_origin(path, leaving, origin)
-            self._claim_target(path, leaving, origin)
+            detours = _detours(path)
+            out_of = (n for n, hop in enumerate(path) if hop.from_nf.role is Role.SCSCF and n not in detours)
+            leaving = -1 if origin is None else next(out_of, len(path))
+            if origin is not None:
+                _claim_origin(path, leaving, origin, detours)
+            self._claim_target(path, leaving, origin, detours)
 
     def _origin(self, root: _Hop, message: sip.Message) -> Party | None:
         if root.from_nf.role is Role.UE:
@@ -162,8 +167,11 @@ class SipLegs:
         claimed = [message.first("From")] if message.is_request else []
         return tuple(dict.fromkeys(filter(None, map(_identity, asserted + claimed))))
 
-    def _claim_target(self, path: Sequence[_Hop], leaving: int, origin: Party | None) -> None:
-        entering = max((n for n, hop in enumerate(path) if hop.to_nf.role is Role.SCSCF), default=-1)
+    def _claim_target(
+        self, path: Sequence[_Hop], leaving: int, origin: Party | None, detours: Mapping[int, Boundary]
+    ) -> None:
+        into = (n for n, hop in enumerate(path) if hop.to_nf.role is Role.SCSCF and n not in detours)
+        entering = max(into, default=-1)
         last = path[-1]
         reached = last.to_nf.role is Role.UE
         if not reached and (entering <= leaving or entering < 0):
@@ -177,7 +185,7 @@ class SipLegs:
             if number == entering and (origin is not None or hop.from_nf.role is not Role.PCSCF):
                 hop.claims.setdefault(target, Boundary.ENTERS)
             elif number >= start:
-                hop.claims.setdefault(target, Boundary.INSIDE)
+                hop.claims.setdefault(target, detours.get(number, Boundary.INSIDE))
             elif number > leaving:
                 hop.claims.setdefault(target, Boundary.BEYOND)
 
@@ -191,9 +199,20 @@ class SipLegs:
         return tuple(dict.fromkeys(filter(None, map(_identity, found))))
 
 
-def _claim_origin(path: Sequence[_Hop], leaving: int, origin: Party) -> None:
+def _claim_origin(path: Sequence[_Hop], leaving: int, origin: Party, detours: Mapping[int, Boundary]) -> None:
     for number, hop in enumerate(path[: leaving + 1]):
-        hop.claims.setdefault(origin, Boundary.LEAVES if number == leaving else Boundary.INSIDE)
+        boundary = Boundary.LEAVES if number == leaving else detours.get(number, Boundary.INSIDE)
+        hop.claims.setdefault(origin, boundary)
+
+
+def _detours(path: Sequence[_Hop]) -> dict[int, Boundary]:
+    """Hops to an application server and back to the same S-CSCF (TS 24.229 clause 5.4.3): no change of halves."""
+    found: dict[int, Boundary] = {}
+    for number, (out, back) in enumerate(pairwise(path)):
+        if out.from_nf.role is Role.SCSCF and out.from_nf == back.to_nf and out.to_nf.role not in _CALL_CONTROL:
+            found[number] = Boundary.LEAVES
+            found[number + 1] = Boundary.ENTERS
+    return found
 
 
 def _paths(root: _Hop) -> Iterator[list[_Hop]]:

@@ -142,3 +142,19 @@ def test_the_half_of_a_call_is_closed_but_for_the_hops_between_the_halves(record
         leaves = message.from_nf.role == "S-CSCF" and boundary == Boundary.LEAVES
         enters = message.to_nf.role == "S-CSCF" and boundary == Boundary.ENTERS
         assert leaves or enters
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_is_wrong_with_messages_everything_is_recorded(captured: Captured, record: Record, seed: int) -> None:
+    random = Random(seed)
+    messages = list(captured(random.choice(["kamailio-ims-call.pcap", "open5gs-volte.pcap", CALL])))
+    hostile = []
+    for message in messages:
+        octets = bytearray(message.octets)
+        for _ in range(random.choice([0, 0, 1, 5])):
+            octets[random.randrange(len(octets))] = random.randrange(256)
+        cut = random.randrange(len(octets)) if random.random() < 0.05 else len(octets)
+        hostile.append(replace(message, octets=bytes(octets[:cut])))
+    capture = record(hostile)
+    assert capture.messages
+    assert all(0 <= recording.quality <= 1 for recording in capture.recordings)

@@ -116,6 +116,23 @@ def test_a_call_from_another_network_begins_with_the_hop_into_the_s_cscf() -> No
     assert claims == [{B: BEYOND}, {B: ENTERS}, {B: INSIDE}, {B: INSIDE}]
 
 
+def test_a_detour_to_an_application_server_stays_in_the_half_that_it_is_made_from() -> None:
+    server = Node(Role.AF, "172.22.0.50")
+    path = (UE_A, PCSCF, SCSCF, server, SCSCF, ICSCF, SCSCF, server, SCSCF, PCSCF, UE_B)
+    assert Exchange().request(*path).claims() == [
+        {A: INSIDE},
+        {A: INSIDE},
+        {A: LEAVES},
+        {A: ENTERS},
+        {A: LEAVES},
+        {B: ENTERS},
+        {B: LEAVES},
+        {B: ENTERS},
+        {B: INSIDE},
+        {B: INSIDE},
+    ]
+
+
 def test_a_registration_is_all_the_devices() -> None:
     assert Exchange().request(UE_A, PCSCF, ICSCF, SCSCF, method="REGISTER").claims() == [{A: INSIDE}] * 3
 
