@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import warnings
 from collections.abc import Callable, Iterable
@@ -75,6 +76,8 @@ def scapy() -> Any:
         import scapy.contrib.gtp as gtp
         import scapy.layers.sctp as sctp
     layers = {**vars(scapy_all), **vars(sctp), **vars(gtp)}
+    # Without addresses, scapy would look for them by ARP and wait for an answer.
+    layers["Ether"] = functools.partial(layers["Ether"], src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
     return SimpleNamespace(**{name: value for name, value in layers.items() if not name.startswith("_")})
 
 

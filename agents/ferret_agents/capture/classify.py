@@ -34,11 +34,12 @@ _MAX_PIGGYBACKED = 8
 
 
 class Found(NamedTuple):
-    """Messages in a datagram: where each one ends. `fault`: what is wrong with the last of them."""
+    """Messages in a datagram: where each one ends. `fault`: what is wrong with one of them."""
 
     protocol: Protocol
     ends: tuple[int, ...]
     fault: str = ""
+    faulty: int = 0  # which of them, if there is a fault
 
 
 class Noise(NamedTuple):
@@ -58,7 +59,7 @@ def datagram(source_port: int, destination_port: int, octets: bytes, missing: in
     if first & 0xC0 == 0x80 and len(octets) >= 8 and source_port >= 1024 and destination_port >= 1024:
         return Noise("rtcp" if 200 <= octets[1] <= 207 else "rtp")
     if (first >= 0x21 and first < 0x7F) or first in b"\r\n":
-        found = _sip(source_port, destination_port, octets)
+        found = _sip(octets)
         if found is not None:
             return found
         if first >> 5 == 2 and not missing:
@@ -75,13 +76,16 @@ def datagram(source_port: int, destination_port: int, octets: bytes, missing: in
     return Noise("udp")
 
 
-def _sip(source_port: int, destination_port: int, octets: bytes) -> Found | None:
+def _sip(octets: bytes) -> Found | None:
     body = octets.lstrip(b"\r\n\0") if octets[0] in b"\r\n" else octets
     if not framing.is_sip(body):
         return None
-    if sip.peek(body) is None:
+    seen = sip.peek(body)
+    if seen is None:
         return None
-    return Found(Protocol.SIP, _ends(sip.peek, octets))
+    if seen.length >= len(body):
+        return Found(Protocol.SIP, (len(octets),))
+    return Found(Protocol.SIP, _ends(sip.peek, octets) or (len(octets),))
 
 
 def _no_sip(octets: bytes) -> Noise:
@@ -117,7 +121,12 @@ def _gtpc(octets: bytes, missing: int) -> Found | Noise:
     ends = _gtpv2_ends(octets, missing)
     if ends is None:
         return Noise("udp", "no GTPv2-C on port 2123: type or length cannot be")
-    return Found(Protocol.GTPV2, ends, "" if missing else gtpv2_fault(octets))
+    if not missing:
+        for index, start in enumerate((0, *ends[:-1])):
+            fault = gtpv2_fault(octets[start:] if start else octets)
+            if fault:
+                return Found(Protocol.GTPV2, ends, fault, index)
+    return Found(Protocol.GTPV2, ends)
 
 
 def _gtpv2_ends(octets: bytes, missing: int) -> tuple[int, ...] | None:

@@ -209,12 +209,12 @@ class Dissector:
         at = 0
         if found.fault:
             self.ledger.report(origin.frame, f"undecodable: {found.fault}")
-        for end in found.ends:
+        for index, end in enumerate(found.ends):
             last = end == found.ends[-1]
             faults = flaws if not at else ()
             if last and missing and Flaw.CUT not in faults:
                 faults = (*faults, Flaw.CUT)
-            if last and found.fault:
+            if found.fault and index == found.faulty:
                 faults = (*faults, Flaw.UNDECODABLE)
             self._emit(
                 CapturedMessage(

@@ -36,6 +36,9 @@ def test_piggybacked_messages_are_taken_apart(sample: Any) -> None:
     first = bytes((sample.gtpv2[0] | 0x10,)) + sample.gtpv2[1:]
     found = datagram(2123, 2123, first + sample.gtpv2, 0)
     assert found == Found(Protocol.GTPV2, (13, 26))
+    broken = datagram(2123, 2123, first + sample.gtpv2[:-5] + b"\x00\x00\x01\x00\x01", 0)
+    assert isinstance(broken, Found)
+    assert (broken.ends, broken.faulty) == ((13, 26), 1)
 
 
 def test_ies_that_cannot_be_walked_mark_the_message(scapy: Any, dissect: Dissect, sample: Any) -> None:
