@@ -6,6 +6,8 @@ the length of the input (groups are read at most MAX_GROUP_DEPTH deep).
 
 from __future__ import annotations
 
+import struct
+
 from ferret.errors import DecodeError
 from ferret.protocols.diameter import dictionary
 from ferret.protocols.diameter.constants import (
@@ -21,8 +23,9 @@ from ferret.protocols.diameter.tree import Avp, Message
 from ferret.protocols.summary import Kind, Peek
 
 _VENDOR = int(AvpFlag.VENDOR)
-_REQUEST = int(MessageFlag.REQUEST)
-_RESERVED_FLAGS = 0x0F
+_FRONT = struct.Struct(">II")  # version and length, command flags and command code
+_REQUEST = int(MessageFlag.REQUEST) << 24
+_RESERVED_FLAGS = 0x0F << 24
 _ZEROS = (b"", b"\0", b"\0\0", b"\0\0\0")
 _DEFINITIONS = dictionary.MODULE  # without the definitions no AVP would be known as grouped
 
@@ -46,19 +49,20 @@ def peek(octets: bytes) -> Peek | None:
 
     `type` is the command code, `correlation` the hop-by-hop identifier as "0x0000002a".
     """
-    if len(octets) < HEADER_OCTETS or _header_fault(octets) or octets[4] & _RESERVED_FLAGS:
+    if len(octets) < HEADER_OCTETS:
         return None
-    length = int.from_bytes(octets[1:4], "big")
+    first, second = _FRONT.unpack_from(octets)
+    length = first & 0xFFFFFF
+    if first >> 24 != VERSION or length < HEADER_OCTETS or length & 3 or length > MAX_MESSAGE_OCTETS:
+        return None
+    if second & _RESERVED_FLAGS:
+        return None
     if length > HEADER_OCTETS and len(octets) >= 28:
-        first = int.from_bytes(octets[25:28], "big")
-        if first < 8 or HEADER_OCTETS + first > length:
+        avp_length = int.from_bytes(octets[25:28], "big")
+        if avp_length < 8 or HEADER_OCTETS + avp_length > length:
             return None
-    return Peek(
-        kind=Kind.REQUEST if octets[4] & _REQUEST else Kind.RESPONSE,
-        type=str(int.from_bytes(octets[5:8], "big")),
-        correlation=f"0x{octets[12:16].hex()}",
-        length=length,
-    )
+    kind = Kind.REQUEST if second & _REQUEST else Kind.RESPONSE
+    return Peek(kind, str(second & 0xFFFFFF), "0x" + octets[12:16].hex(), length)
 
 
 def split(buffer: bytes) -> tuple[list[bytes], int]:
