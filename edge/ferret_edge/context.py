@@ -17,10 +17,10 @@ from ferret.protocols import diameter, sip
 from ferret.protocols.summary import Protocol
 from ferret.records.message import Node, Role, SignallingMessage
 from ferret.replay.plan import Plan
-from ferret_core.mme import profile as mme_profile
+from ferret_core.mme import recorded_profile as mme_profile
 from ferret_core.pcrf import recording as pcrf_recording
 from ferret_core.pcscf import profile as pcscf_profile
-from ferret_core.pgw import profile as pgw_profile
+from ferret_core.pgw import recorded_profile as pgw_profile
 from ferret_core.scscf import profile as scscf_profile
 from ferret_edge.late_start import late_start
 from ferret_edge.site import SIP_PORT, Site
@@ -48,7 +48,9 @@ def context_for(plan: Plan, site: Site, capture: Sequence[SignallingMessage] = (
     seen = list(capture) or own
     context = EdgeContext()
     if Role.MME in plan.members:
-        context.give(Role.MME, mme_profile.profile_from_recording(_sent_by(Role.MME, seen)), "MME configuration")
+        given = mme_profile.profile_from_recording(_sent_by(Role.MME, seen))
+        context.give(Role.MME, given, f"MME configuration: {', '.join(sorted(given))}, as in the recording")
+        context.give(Role.MME, {"sgw_address": site.address(Role.SGW), "pgw_address": site.address(Role.PGW)})
     if Role.PGW in plan.members:
         given = pgw_profile.profile_from_recording(seen)
         context.give(Role.PGW, given, f"PGW configuration: {', '.join(sorted(given))}, as in the recording")

@@ -217,7 +217,7 @@ class EdgeNode:
         self._set_timer()
 
     def _noted(self, note: Note) -> None:
-        log.debug(note.event, nf=str(self.nf.role), **dict(note.fields))
+        log.debug(note.event, edge_nf=str(self.nf.role), about=dict(note.fields))
         self._report(Noted(note.event, note.fields))
 
     def _check(self, output: Send, message: Message) -> None:

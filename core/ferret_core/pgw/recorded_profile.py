@@ -1,0 +1,144 @@
+"""A PGW's configuration, read from what the PGW of a recording sent; and the addresses that devices had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ferret.errors import DecodeError
+from ferret.protocols import diameter, gtpv2
+from ferret.protocols.diameter import avp
+from ferret.protocols.gtpv2 import Apn, BearerQos, Imsi, MessageType, Paa, Pco, PcoId
+from ferret.protocols.gtpv2.constants import IeType
+from ferret.protocols.gtpv2.tft import ComponentType, Tft
+from ferret.protocols.summary import Protocol
+from ferret.records.message import Role, SignallingMessage
+
+_DNS = (PcoId.DNS_SERVER_IPV4_ADDRESS, PcoId.DNS_SERVER_IPV6_ADDRESS)
+_P_CSCF = (PcoId.P_CSCF_IPV4_ADDRESS, PcoId.P_CSCF_IPV6_ADDRESS)
+_LOCAL = (ComponentType.IPV4_LOCAL_ADDRESS, ComponentType.IPV6_LOCAL_ADDRESS_PREFIX)
+_BITS_PER_KBIT = 1000
+
+
+def profile_from_recording(messages: Iterable[SignallingMessage]) -> Mapping[str, Any]:
+    """For `Pgw.import_context`. `paa` is what each subscriber was given: at the edge the device keeps its address."""
+    listed = list(messages)
+    sessions = list(_sessions(listed))
+    profile: dict[str, Any] = {"paa": _addresses(sessions)}
+    for _, answer in sessions:
+        profile |= _options(answer)
+    for message in listed:
+        if message.from_nf.role is Role.PGW:
+            profile |= _habits(message)
+    rates = [rate for message in listed if message.name == "RAR" for rate in _rule_rates(message)]
+    return {key: value for key, value in (profile | _rounding(rates, listed)).items() if value not in ({}, ())}
+
+
+def _sessions(messages: Iterable[SignallingMessage]) -> Iterator[tuple[gtpv2.Message, gtpv2.Message]]:
+    """Create Session Requests with their answers, on S5/S8 where it is to be seen, else on S11."""
+    requests: dict[int, gtpv2.Message] = {}
+    for message in messages:
+        if message.name not in ("Create Session Request", "Create Session Response"):
+            continue
+        try:
+            decoded = gtpv2.decode(message.octets)
+        except DecodeError:
+            continue
+        if decoded.type == MessageType.CREATE_SESSION_REQUEST:
+            requests[message.index] = decoded
+        elif message.answers in requests:
+            yield requests[message.answers], decoded
+
+
+def _addresses(sessions: Iterable[tuple[gtpv2.Message, gtpv2.Message]]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for request, answer in sessions:
+        try:
+            imsi, apn, paa = request.view(Imsi), request.view(Apn), answer.view(Paa)
+        except DecodeError:
+            continue
+        if imsi is not None and apn is not None and paa is not None and (paa.ipv4 or paa.ipv6):
+            found.setdefault(imsi.digits, {})[apn.network_identifier] = paa.ipv4 or paa.ipv6
+    return found
+
+
+def _options(answer: gtpv2.Message) -> dict[str, Any]:
+    """What the PGW tells devices in Protocol Configuration Options."""
+    ie = answer.find(IeType.PCO)
+    if ie is None:
+        return {}
+    try:
+        options = Pco.decode(ie.octets)
+    except DecodeError:
+        return {}
+    told: dict[str, Any] = {"dns": options.addresses(_DNS), "pcscf": options.addresses(_P_CSCF)}
+    mtu = options.find(PcoId.IPV4_LINK_MTU)
+    if mtu is not None and len(mtu.content) == 2:
+        told["mtu"] = int.from_bytes(mtu.content, "big")
+    return {key: list(map(str, value)) if isinstance(value, tuple) else value for key, value in told.items() if value}
+
+
+def _habits(message: SignallingMessage) -> dict[str, Any]:
+    """What one message of the PGW shows of how it was set up."""
+    try:
+        if message.name == "CCR-Initial":
+            return _gx_habits(diameter.decode(message.octets))
+        if message.name == "Create Bearer Request" and message.protocol is Protocol.GTPV2:
+            return _filter_habits(gtpv2.decode(message.octets))
+    except DecodeError:
+        pass
+    return {}
+
+
+def _gx_habits(request: diameter.Message) -> dict[str, Any]:
+    habits: dict[str, Any] = {}
+    features = request.find(avp.SUPPORTED_FEATURES)
+    if features is not None and (number := features.value_of(avp.FEATURE_LIST)) is not None:
+        habits["feature_list"] = number
+    for name, kind in (("online_charging", avp.ONLINE), ("offline_charging", avp.OFFLINE)):
+        if (value := request.value_of(kind)) is not None:
+            habits[name] = bool(value)
+    return habits
+
+
+def _filter_habits(request: gtpv2.Message) -> dict[str, Any]:
+    kinds = [
+        part.type
+        for context in request.bearer_contexts
+        if (ie := context.find(IeType.BEARER_TFT)) is not None
+        for packet_filter in Tft.decode(ie.octets).packet_filters
+        for part in packet_filter.components
+    ]
+    return {"tft_local_address": any(kind in _LOCAL for kind in kinds)} if kinds else {}
+
+
+def _rule_rates(message: SignallingMessage) -> Iterator[int]:
+    """Bit rates of rules that no whole number of kbit/s is."""
+    try:
+        request = diameter.decode(message.octets)
+        for install in request.all(avp.CHARGING_RULE_INSTALL):
+            for definition in install.all(avp.CHARGING_RULE_DEFINITION):
+                quality = definition.find(avp.QOS_INFORMATION)
+                rate = quality.value_of(avp.MAX_REQUESTED_BANDWIDTH_UL) if quality is not None else None
+                if rate and rate % _BITS_PER_KBIT:
+                    yield rate
+    except DecodeError:
+        return
+
+
+def _rounding(rates: Iterable[int], messages: Iterable[SignallingMessage]) -> dict[str, Any]:
+    """Whether bearers got the next higher kbit/s of such a rule."""
+    wanted = {rate // _BITS_PER_KBIT for rate in rates}
+    for message in messages:
+        if message.name not in ("Create Bearer Request", "Update Bearer Request") or not wanted:
+            continue
+        try:
+            contexts = gtpv2.decode(message.octets).bearer_contexts
+            given = {q.mbr_uplink for c in contexts if (q := c.view(BearerQos)) is not None}
+        except DecodeError:
+            continue
+        if given & wanted:
+            return {"round_bit_rates_up": False}
+        if given & {rate + 1 for rate in wanted}:
+            return {"round_bit_rates_up": True}
+    return {}
