@@ -1,4 +1,3 @@
-# ruff: noqa: A005 - the folder's name is given; nothing here is imported as a top-level module
 """Queues between agents, recorder and replayer."""
 
 from ferret.queue.codec import decode_captured, encode_captured
@@ -6,6 +5,7 @@ from ferret.queue.interface import (
     FIFO_PRIORITY,
     MAX_PRIORITY,
     MessageQueue,
+    MessageTooLongError,
     Queued,
     QueueEmptyError,
     QueueError,
@@ -20,6 +20,7 @@ __all__ = [
     "MAX_PRIORITY",
     "MemoryQueue",
     "MessageQueue",
+    "MessageTooLongError",
     "PosixQueue",
     "QueueEmptyError",
     "QueueError",

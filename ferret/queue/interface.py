@@ -36,6 +36,10 @@ class QueueFullError(QueueError):
     """No room for the message within the time given. Nothing of it was kept."""
 
 
+class MessageTooLongError(QueueError):
+    """A message longer than the whole queue. It will never fit; the next one may."""
+
+
 class QueueEmptyError(QueueError):
     """No message within the time given."""
 
@@ -58,7 +62,8 @@ class MessageQueue(ABC):
     def put(self, octets: bytes, priority: int = FIFO_PRIORITY, timeout: float | None = 0.0) -> None:
         """Append a message behind those of equal priority.
 
-        Raises QueueFullError when there is no room in time, QueueError when it could never fit or the queue is closed.
+        Raises QueueFullError when there is no room in time, MessageTooLongError when there never will be, QueueError
+        when the queue is closed.
         """
 
     @abstractmethod

@@ -2,8 +2,9 @@
 
 It works with the default limits: a message longer than a slot goes through in chunks (`ferret.queue.chunks`).
 Writers of any process take turns by flock(2) on the queue's own descriptor, so that chunks of one message lie together;
-the kernel opens the lock when a writer dies. The one reader holds a lock of the other family (fcntl(2), open file
-description locks, which do not meet flock's) for as long as its queue is open.
+the kernel opens the lock when a writer dies. The one reader, and the one who made the queue, hold locks of the other
+family (fcntl(2), open file description locks, which do not meet flock's) for as long as their queue is open. So a queue
+whose maker was killed is recognised, and made anew.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ferret.queue.chunks import MAX_CHUNKS, Assembler, chunks_needed, split
 from ferret.queue.interface import (
     FIFO_PRIORITY,
     MessageQueue,
+    MessageTooLongError,
     Queued,
     QueueEmptyError,
     QueueError,
@@ -32,7 +34,8 @@ from ferret.queue.interface import (
 )
 from ferret.queue.limits import QueueLimits, choose_limits
 
-_READER_LOCK = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+_READER_LOCK = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)  # octet 0
+_OWNER_LOCK = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 1, 1, 0)  # octet 1
 _PAUSE = 0.0005  # seconds between two looks at a lock or a full queue
 _TURN = 0.02  # seconds that even a writer in a hurry waits for the one before it, who is merely sending
 _MODE = 0o600
@@ -59,9 +62,10 @@ class PosixQueue(MessageQueue):
 
     @classmethod
     def create(cls, name: str, limits: QueueLimits | None = None) -> PosixQueue:
-        """Make a new queue, `choose_limits()` wide, readable by this user only. QueueError when it exists already.
+        """Make a new queue, `choose_limits()` wide, readable by this user only.
 
-        Where other queues of the user leave too little of RLIMIT_MSGQUEUE, it gets fewer slots.
+        Raises QueueError when it exists already and whoever made it is alive. Where other queues of the user leave too
+        little of RLIMIT_MSGQUEUE, it gets fewer slots.
         """
         wanted = limits or choose_limits()
         slots = wanted.slots
@@ -74,9 +78,11 @@ class PosixQueue(MessageQueue):
                     max_messages=slots,
                     max_message_size=wanted.slot_size,
                 )
+                _try_lock(kernel_queue.mqd, _OWNER_LOCK)
                 return cls(name, created=True, kernel_queue=kernel_queue)
             except posix_ipc.ExistentialError as error:
-                raise QueueError(f"the POSIX queue {name} exists already; is another recorder running?") from error
+                if not _remove_orphan(name):
+                    raise QueueError(f"the POSIX queue {name} exists already; is another recorder running?") from error
             except (OSError, ValueError, MemoryError) as error:
                 if slots == 1 or isinstance(error, ValueError):
                     raise QueueError(f"the kernel refuses a POSIX queue {name} of {wanted}: {error}") from error
@@ -88,7 +94,7 @@ class PosixQueue(MessageQueue):
         queue = self._opened()
         needed = chunks_needed(len(octets), self._slot_size)
         if needed > min(self._capacity, MAX_CHUNKS):
-            raise QueueError(
+            raise MessageTooLongError(
                 f"a message of {len(octets)} octets needs {needed} slots, {self.name} has {self._capacity}"
             )
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -136,10 +142,8 @@ class PosixQueue(MessageQueue):
                 return message
 
     def _become_reader(self, queue: Any) -> None:
-        try:
-            fcntl.fcntl(queue.mqd, fcntl.F_OFD_SETLK, _READER_LOCK)
-        except OSError as error:
-            raise QueueError(f"another process reads the queue {self.name}; one reader at a time") from error
+        if not _try_lock(queue.mqd, _READER_LOCK):
+            raise QueueError(f"another process reads the queue {self.name}; one reader at a time")
         self._reading = True
 
     @property
@@ -203,6 +207,32 @@ def _open(name: str) -> Any:
         raise QueueError(f"there is no POSIX queue {name}") from error
     except (OSError, ValueError) as error:
         raise QueueError(f"the POSIX queue {name} cannot be opened: {error}") from error
+
+
+def _try_lock(descriptor: int, lock: bytes) -> bool:
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_orphan(name: str) -> bool:
+    """Remove a queue whose maker is gone, with all that is in it; whether there is none in the way any more."""
+    try:
+        left_behind = posix_ipc.MessageQueue(name)
+    except posix_ipc.ExistentialError:
+        return True
+    except (OSError, ValueError):
+        return False
+    try:
+        if not (_try_lock(left_behind.mqd, _OWNER_LOCK) and _try_lock(left_behind.mqd, _READER_LOCK)):
+            return False
+        with contextlib.suppress(posix_ipc.ExistentialError):
+            posix_ipc.unlink_message_queue(name)
+        return True
+    finally:
+        left_behind.close()
 
 
 def _try_flock(descriptor: int) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from ferret.protocols import s1ap
 from ferret.protocols.gtpv2 import MessageType
 from ferret.protocols.s1ap import ProcedureCode
 from ferret.protocols.summary import IdKind, Kind
@@ -180,10 +181,14 @@ class S1apSubjects:
 
 
 def _ends_of(one: Joined, from_nf: Node, to_nf: Node) -> tuple[str, str]:
-    """The addresses of MME and eNB; where the roles are not known, the port says it (TS 36.412 clause 7)."""
+    """The MME's address, and the eNB's with its port: several emulated ones may share an address.
+
+    Where the roles are not known, the MME's port says which is which (TS 36.412 clause 7).
+    """
+    source, destination = one.captured.source, one.captured.destination
     if from_nf.role is Role.MME or to_nf.role is Role.ENB:
-        return from_nf.address, to_nf.address
+        return source.address, str(destination)
     if to_nf.role is Role.MME or from_nf.role is Role.ENB:
-        return to_nf.address, from_nf.address
-    ends = sorted((one.captured.source, one.captured.destination), key=lambda end: (end.port != 36412, end))
-    return ends[0].address, ends[1].address
+        return destination.address, str(source)
+    mme, enb = sorted((source, destination), key=lambda end: (end.port != s1ap.PORT, end))
+    return mme.address, str(enb)

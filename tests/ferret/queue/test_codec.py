@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from ferret.errors import RecordError
-from ferret.protocols.summary import Protocol
-from ferret.records.message import CapturedMessage, Endpoint, Flaw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferret.errors import RecordError
+from ferret.protocols.summary import Protocol
 from ferret.queue import decode_captured, encode_captured
+from ferret.records.message import CapturedMessage, Endpoint, Flaw
 
 endpoints = st.builds(Endpoint, st.text(max_size=20), st.integers(0, 65535))
 messages = st.builds(

@@ -13,9 +13,18 @@ from pathlib import Path
 
 import posix_ipc
 import pytest
-from ferret.queue.chunks import split
 
-from ferret.queue import PosixQueue, Queued, QueueEmptyError, QueueError, QueueLimits, choose_limits, limits
+from ferret.queue import (
+    MessageTooLongError,
+    PosixQueue,
+    Queued,
+    QueueEmptyError,
+    QueueError,
+    QueueLimits,
+    choose_limits,
+    limits,
+)
+from ferret.queue.chunks import split
 
 pytestmark = pytest.mark.mqueue
 
@@ -73,7 +82,7 @@ def test_unreadable_limits_are_taken_to_be_the_defaults(monkeypatch: pytest.Monk
 
 def test_a_message_of_more_slots_than_the_queue_has_is_refused_at_once(name: str) -> None:
     with PosixQueue.create(name, QueueLimits(4, 64)) as queue:
-        with pytest.raises(QueueError, match="needs"):
+        with pytest.raises(MessageTooLongError, match="needs"):
             queue.put(bytes(1000), 0, None)
         assert queue.depth == 0
 
@@ -83,6 +92,17 @@ def test_opening_what_is_not_there_and_making_what_is_there_are_errors(name: str
         PosixQueue(name)
     with PosixQueue.create(name), pytest.raises(QueueError, match="exists"):
         PosixQueue.create(name)
+
+
+def test_a_queue_whose_maker_was_killed_is_made_anew(name: str) -> None:
+    code = (
+        "import os, signal, sys; from ferret.queue import PosixQueue; q = PosixQueue.create(sys.argv[1]); "
+        "q.put(b'left behind'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, name], check=False).returncode == -signal.SIGKILL
+    PosixQueue(name).close()  # it is still there
+    with PosixQueue.create(name) as queue:
+        assert queue.depth == 0
 
 
 def test_leaving_removes_the_queue_that_one_has_made(name: str) -> None:
