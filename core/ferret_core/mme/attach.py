@@ -225,11 +225,11 @@ def complete(node: MmeNode, ue: UeContext, plain: nas.Plain) -> None:
     node.note("attached", imsi=ue.imsi)
 
 
-def report_bearers(node: MmeNode, ue: UeContext) -> None:
-    """Modify Bearer Request for every bearer that the eNB carries."""
+def report_bearers(node: MmeNode, ue: UeContext, *, service: bool = False) -> None:
+    """Modify Bearer Request for every bearer that the eNB carries. `service`: after a service request."""
     carried = [bearer for bearer in ue.bearers.values() if bearer.enb is not None]
     if carried:
-        pdn_connectivity.modify_bearers(node, ue, carried)
+        pdn_connectivity.modify_bearers(node, ue, carried, service=service)
 
 
 def send_emm_information(node: MmeNode, ue: UeContext) -> None:

@@ -65,7 +65,9 @@ def answered(node: MmeNode, ue: UeContext, cause: Cause = Cause.REQUEST_ACCEPTED
     peer, request, transaction = ue.notified
     ue.notified = None
     teid = ue.sgw.teid if ue.sgw else 0
-    node.answer(Interface.S11, peer, gtpv2.answer(request, teid, gtpv2.CauseIe(cause)), transaction)
+    delay = node.profile.notification_delay_value
+    part = None if delay is None else gtpv2.DelayValue(delay)
+    node.answer(Interface.S11, peer, gtpv2.answer(request, teid, gtpv2.CauseIe(cause), part), transaction)
 
 
 def deadline(node: MmeNode) -> float | None:

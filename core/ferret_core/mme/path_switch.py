@@ -30,7 +30,7 @@ def request(node: MmeNode, peer: Peer, message: s1ap.Message) -> None:
         _acknowledge(node, ue, answer)
 
     carried = [bearer for bearer in ue.bearers.values() if bearer.enb is not None]
-    node.to_sgw(ue, s11.modify_bearer_request(ue, carried), answered)
+    node.to_sgw(ue, s11.modify_bearer_request(node, ue, carried), answered)
 
 
 def _where(ue: UeContext, message: s1ap.Message) -> tuple[nas.Tai | None, s1ap.Ecgi | None]:

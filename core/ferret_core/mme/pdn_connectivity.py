@@ -163,14 +163,14 @@ def _activated(node: MmeNode, ue: UeContext, procedure: BearerProcedure) -> None
     node.note("pdn_connection_established", imsi=ue.imsi, apn=pdn.apn, ebi=ebi)
 
 
-def modify_bearers(node: MmeNode, ue: UeContext, bearers: list[Bearer]) -> None:
+def modify_bearers(node: MmeNode, ue: UeContext, bearers: list[Bearer], *, service: bool = False) -> None:
     """Tell the SGW the eNB's ends of these bearers (Modify Bearer Request)."""
 
     def answered(ue: UeContext, answer: gtpv2.Message) -> None:
         if not gtpv2.accepted(answer):
             node.note("modify_bearer_refused", imsi=ue.imsi, cause=gtpv2.cause_of(answer))
 
-    node.to_sgw(ue, s11.modify_bearer_request(ue, bearers), answered)
+    node.to_sgw(ue, s11.modify_bearer_request(node, ue, bearers, service=service), answered)
 
 
 def delete_session(node: MmeNode, ue: UeContext, pdn: PdnConnection, deleted: Callable[[UeContext], None]) -> None:

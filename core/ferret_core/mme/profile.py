@@ -8,6 +8,9 @@ from typing import Any
 
 from ferret.errors import ConfigError
 from ferret.protocols import s1ap
+from ferret_core.mme.recorded_profile import profile_from_recording
+
+__all__ = ["Profile", "changed", "profile_from_recording"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Profile:
     destination_host: str = ""
     destination_realm: str = "epc.mnc001.mcc001.3gppnetwork.org"
     requested_vectors: int = 1
-    immediate_response: int | None = 1
+    immediate_response: int | None = None
     ulr_flags: int = 0x22  # S6a/S6d-Indicator, Initial-Attach-Indicator
     ulr_terminal_information: bool = True
     ulr_ue_srvcc_capability: int | None = None
@@ -54,13 +57,18 @@ class Profile:
     # GTPv2-C (TS 29.274)
     create_session_indication: tuple[str, ...] = ()
     create_session_indication_length: int = 0  # octets; 0: the IE is left out
-    ue_time_zone: tuple[int, int] | None = (0, 0)  # quarters of an hour from UTC, daylight saving
+    ue_time_zone: tuple[int, int] | None = None  # quarters of an hour from UTC, daylight saving
     selection_mode: int = 0
-    apn_restriction: int | None = 0
+    apn_restriction: int | None = None
     send_msisdn: bool = True
     send_charging_characteristics: bool = True
-    delete_session_indication: tuple[str, ...] = ("OI",)
+    delete_session_indication: tuple[str, ...] = ()
     delete_session_uli: bool = True
+    release_node_type: int | None = None  # Originating Node in Release Access Bearers Request: 0 is MME
+    activation_uli: bool = False  # ULI in Modify Bearer Request after attach or PDN connectivity
+    service_uli: bool = False  # ULI in Modify Bearer Request after a service request
+    service_delay_value: int | None = None  # Delay Downlink Packet Notification Request, 50 ms; same message
+    notification_delay_value: int | None = None  # Data Notification Delay, 50 ms
     answer_time_zone: bool = True  # UE Time Zone and ULI in answers to bearer requests
     answer_uli: bool = True
     answer_sgw_f_teid: bool = True

@@ -28,7 +28,7 @@ def release_request(node: MmeNode, peer: Peer, message: s1ap.Message) -> None:
     def unanswered(ue: UeContext, reason: str) -> None:
         release_connection(node, ue, ue.release_cause or s1ap.Cause("nas", "normal-release"))
 
-    node.to_sgw(ue, s11.release_access_bearers_request(ue), released, unanswered)
+    node.to_sgw(ue, s11.release_access_bearers_request(node, ue), released, unanswered)
 
 
 def release_connection(node: MmeNode, ue: UeContext, cause: s1ap.Cause) -> None:

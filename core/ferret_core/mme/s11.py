@@ -142,10 +142,19 @@ def enb_f_teid(bearer: Bearer) -> gtpv2.FTeid | None:
     return gtpv2.f_teid(InterfaceType.S1_U_ENB_GTP_U, bearer.enb.teid, bearer.enb.address)
 
 
-def modify_bearer_request(ue: UeContext, bearers: Iterable[Bearer]) -> gtpv2.Message:
-    """Modify Bearer Request (clause 7.2.7): the eNB's ends of these bearers."""
-    contexts = [gtpv2.bearer_context(enb_f_teid(bearer), ebi=bearer.ebi) for bearer in bearers]
-    return gtpv2.request(MessageType.MODIFY_BEARER_REQUEST, ue.sgw.teid if ue.sgw else 0, *contexts)
+def modify_bearer_request(
+    node: MmeNode, ue: UeContext, bearers: Iterable[Bearer], *, service: bool = False
+) -> gtpv2.Message:
+    """Modify Bearer Request (clause 7.2.7): the eNB's ends of these bearers. `service`: after a service request."""
+    profile = node.profile
+    delay = profile.service_delay_value if service else None
+    return gtpv2.request(
+        MessageType.MODIFY_BEARER_REQUEST,
+        ue.sgw.teid if ue.sgw else 0,
+        uli(ue) if (profile.service_uli if service else profile.activation_uli) else None,
+        None if delay is None else gtpv2.DelayValue(delay),
+        *[gtpv2.bearer_context(enb_f_teid(bearer), ebi=bearer.ebi) for bearer in bearers],
+    )
 
 
 def delete_session_request(node: MmeNode, ue: UeContext, pdn: PdnConnection) -> gtpv2.Message:
@@ -160,9 +169,11 @@ def delete_session_request(node: MmeNode, ue: UeContext, pdn: PdnConnection) -> 
     )
 
 
-def release_access_bearers_request(ue: UeContext) -> gtpv2.Message:
+def release_access_bearers_request(node: MmeNode, ue: UeContext) -> gtpv2.Message:
     """Release Access Bearers Request (clause 7.2.21.1)."""
-    return gtpv2.request(MessageType.RELEASE_ACCESS_BEARERS_REQUEST, ue.sgw.teid if ue.sgw else 0)
+    kind = node.profile.release_node_type
+    part = None if kind is None else gtpv2.NodeType(kind)
+    return gtpv2.request(MessageType.RELEASE_ACCESS_BEARERS_REQUEST, ue.sgw.teid if ue.sgw else 0, part)
 
 
 def answer_parts(node: MmeNode, ue: UeContext) -> tuple[Part, ...]:

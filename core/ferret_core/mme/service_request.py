@@ -30,7 +30,7 @@ def extended(node: MmeNode, ue: UeContext, plain: nas.Plain) -> None:
 
 def established(node: MmeNode, ue: UeContext) -> None:
     """The base station carries the bearers again: tell the SGW, then do what the UE was paged for."""
-    attach.report_bearers(node, ue)
+    attach.report_bearers(node, ue, service=True)
     paging.answered(node, ue)
     waiting, ue.when_connected = ue.when_connected, []
     for step in waiting:
