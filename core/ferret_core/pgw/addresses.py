@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from itertools import chain
 
 from ferret.protocols.gtpv2 import Cause, Paa, PdnType
@@ -32,14 +32,15 @@ class AddressPools:
         pools = configuration.pools.get(apn, configuration.pools.get(ANY_APN))
         if pools is None:
             raise RefusedError(Cause.MISSING_OR_UNKNOWN_APN)
-        fixed = configuration.reserved.get((imsi, apn), "")
+        fixed = configuration.reserved.get((imsi, apn), ())
         kinds = _kinds_that_exist(pools, fixed)
+        dual = dual or not configuration.dual_address_flag
         kind, cause = _kind(asked.pdn_type, kinds, dual=dual)
         ipv4 = ipv6 = ""
         if kind in (PdnType.IPV4, PdnType.IPV4V6):
-            ipv4 = self._one(configuration, _ipv4(fixed) or _ipv4(asked.ipv4), pools, IPv4Network)
+            ipv4 = self._one(configuration, _first(fixed, 4) or _ipv4(asked.ipv4), pools, IPv4Network)
         if kind in (PdnType.IPV6, PdnType.IPV4V6):
-            ipv6 = self._one(configuration, _ipv6(fixed) or _ipv6(asked.ipv6), pools, IPv6Network)
+            ipv6 = self._one(configuration, _first(fixed, 6) or _ipv6(asked.ipv6), pools, IPv6Network)
         return Paa(kind, ipv4, ipv6, 64 if ipv6 else 0), cause
 
     def release(self, paa: Paa) -> None:
@@ -51,7 +52,7 @@ class AddressPools:
         if fixed:
             self._taken.add(fixed)
             return fixed
-        reserved = set(configuration.reserved.values())
+        reserved = set(chain.from_iterable(configuration.reserved.values()))
         for network in pools:
             if isinstance(network, family) and (drawn := self._draw(network, reserved)):
                 self._taken.add(drawn)
@@ -76,11 +77,9 @@ def _address(network: Network, place: int) -> str:
     return str(IPv6Address(int(network.network_address) + (place << 64) + _INTERFACE_IDENTIFIER))
 
 
-def _kinds_that_exist(pools: Iterable[Network], fixed: str) -> set[int]:
-    kinds: set[int] = {PdnType.IPV4 if isinstance(pool, IPv4Network) else PdnType.IPV6 for pool in pools}
-    if fixed:
-        kinds.add(PdnType.IPV6 if ":" in fixed else PdnType.IPV4)
-    return kinds
+def _kinds_that_exist(pools: Iterable[Network], fixed: Iterable[str]) -> set[int]:
+    versions = {ip_address(one).version for one in fixed} or {pool.version for pool in pools}
+    return {PdnType.IPV4 if version == 4 else PdnType.IPV6 for version in versions}
 
 
 def _kind(asked: int, kinds: set[int], *, dual: bool) -> tuple[PdnType, Cause]:
@@ -94,6 +93,10 @@ def _kind(asked: int, kinds: set[int], *, dual: bool) -> tuple[PdnType, Cause]:
     if asked in kinds:
         return PdnType(asked), Cause.REQUEST_ACCEPTED
     raise RefusedError(Cause.PREFERRED_PDN_TYPE_NOT_SUPPORTED)
+
+
+def _first(addresses: Iterable[str], version: int) -> str:
+    return next((one for one in addresses if ip_address(one).version == version), "")
 
 
 def _ipv4(address: str) -> str:

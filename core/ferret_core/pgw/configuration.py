@@ -19,15 +19,17 @@ class PgwConfiguration:
     """A PGW's configuration.
 
     `pools` gives the networks that UE addresses are drawn from, by APN, "*" for any other; an APN without a pool is
-    refused. `reserved` is the address that a subscriber always gets, by IMSI and APN. `mtu` is not told to the UE when
-    it is 0. The last four say how bearers are made where networks differ: whether packet filters name the UE's own
+    refused. `reserved` is the address or addresses that a subscriber always gets, by IMSI and APN; they also say of
+    which PDN type. `mtu` is not told to the UE when it is 0. `dual_address_flag`: give two addresses only to a UE whose
+    MME sets the Dual Address Bearer Flag (TS 23.401 clause 5.3.1.1). The last four say how bearers are made where
+    networks differ: whether packet filters name the UE's own
     address (TS 24.008 clause 10.5.6.12, note on local addresses), whether a fraction of a kbit/s counts up, whether
     each PCC rule has a bearer of its own or shares that of its QCI and ARP (TS 23.203 clause 6.1.1.4), and whether the
     PCRF is told of a rule whose bearer failed (TS 29.212 clause 4.5.12).
     """
 
     pools: Mapping[str, tuple[Network, ...]] = field(default_factory=lambda: {ANY_APN: (IPv4Network("10.45.0.0/16"),)})
-    reserved: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    reserved: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     dns: tuple[str, ...] = ()
     pcscf: tuple[str, ...] = ()
     mtu: int = 0
@@ -37,6 +39,7 @@ class PgwConfiguration:
     feature_list: int = 11  # Rel8, Rel9, Rel10 (TS 29.212 clause 5.4.1)
     online_charging: bool = False
     offline_charging: bool = True
+    dual_address_flag: bool = False
     tft_local_address: bool = True
     round_bit_rates_up: bool = False
     bearer_per_rule: bool = True
@@ -79,8 +82,8 @@ def _addresses(value: object) -> tuple[str, ...]:
 def _paa(base: PgwConfiguration, value: object) -> Mapping[str, object]:
     reserved = dict(base.reserved)
     for imsi, by_apn in _mapping(value).items():
-        for apn, address in _mapping(by_apn).items():
-            reserved[imsi, apn.lower()] = str(ip_address(str(address)))
+        for apn, addresses in _mapping(by_apn).items():
+            reserved[imsi, apn.lower()] = _addresses([addresses] if isinstance(addresses, str) else addresses)
     return {"reserved": reserved}
 
 
@@ -138,6 +141,7 @@ _READERS: dict[str, Reader] = {
         for name in (
             "online_charging",
             "offline_charging",
+            "dual_address_flag",
             "tft_local_address",
             "round_bit_rates_up",
             "bearer_per_rule",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
 from ferret.errors import DecodeError
@@ -143,7 +144,7 @@ def _subscription_ids(session: Session) -> list[Avp]:
 
 
 def _prefix(session: Session) -> str:
-    return f"{session.paa.ipv6}/{session.paa.prefix_length}"
+    return str(IPv6Network((session.paa.ipv6, session.paa.prefix_length), strict=False))
 
 
 def _rat_type(session: Session) -> Avp | None:

@@ -33,9 +33,9 @@ class Pgw(NetworkFunction):
 
     `import_context` takes configuration, by the names of `PgwConfiguration`: `dns`, `pcscf` (lists of addresses),
     `mtu`, `pools` (networks by APN, "*" for any other), `origin_host`, `origin_realm`, `destination_realm`,
-    `feature_list`, `online_charging`, `offline_charging`, `tft_local_address`, `round_bit_rates_up`,
-    `bearer_per_rule`, `report_rule_failures`; and `paa`, {IMSI: {APN: address}}, the address that a subscriber is to
-    get. What a call leaves out stays as it was.
+    `feature_list`, `online_charging`, `offline_charging`, `dual_address_flag`, `tft_local_address`,
+    `round_bit_rates_up`, `bearer_per_rule`, `report_rule_failures`; and `paa`, {IMSI: {APN: address or addresses}},
+    what a subscriber is to get. What a call leaves out stays as it was.
     """
 
     role = Role.PGW

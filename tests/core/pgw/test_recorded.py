@@ -16,7 +16,7 @@ import pytest
 
 from ferret.protocols import diameter, gtpv2
 from ferret.protocols.diameter import Application, avp
-from ferret.protocols.gtpv2 import Ebi, FTeid, Ie, IeType, MessageType
+from ferret.protocols.gtpv2 import Ebi, FTeid, Ie, IeType, InterfaceType, MessageType
 from ferret.protocols.summary import Parameter, Protocol
 from ferret.records.message import CapturedMessage, Interface, Role
 from ferret_agents.capture.reader import CaptureReader
@@ -79,7 +79,7 @@ class Bench:
     sgw: Sgw
     pgw: Pgw
     made: dict[tuple[Interface, Role, Role, str], deque[Send]] = field(default_factory=dict)
-    teids: dict[int, int] = field(default_factory=dict)  # recorded SGW and PGW TEIDs to ours
+    teids: dict[tuple[int, int], int] = field(default_factory=dict)  # recorded TEIDs, by interface type, to ours
     sessions: dict[str, str] = field(default_factory=dict)  # recorded Session-Ids to ours
     tokens: dict[tuple[Role, int], int] = field(default_factory=dict)  # recorded transactions to ours
     handles: dict[tuple[Role, int], int] = field(default_factory=dict)
@@ -124,15 +124,16 @@ class Bench:
         else:
             self.last_handle += 1
             number = self.handles[one.source, one.number] = self.last_handle
-        message = self.translated(one.message)
+        message = self.translated(one)
         event = Received(one.interface, Peer(one.source, one.captured.source.address), message, number)
         self.run(nf, list(nf.receive(event, 0.0)))
 
-    def translated(self, message: gtpv2.Message | diameter.Message) -> gtpv2.Message | diameter.Message:
+    def translated(self, one: Recorded) -> gtpv2.Message | diameter.Message:
+        message = one.message
         if isinstance(message, diameter.Message):
             session = message.value_of(avp.SESSION_ID) or ""
             return message.with_avp(avp.SESSION_ID(self.sessions[session]))
-        teid = self.teids[message.teid] if message.teid else message.teid
+        teid = self.teids[_header_kind(one), message.teid] if message.teid else message.teid
         return replace(message, teid=teid, ies=tuple(map(self.ie, message.ies)))
 
     def ie(self, ie: Ie) -> Ie:
@@ -140,8 +141,8 @@ class Bench:
             return replace(ie, value=tuple(map(self.ie, ie.value)))
         if ie.type == IeType.F_TEID:
             tunnel = FTeid.decode(ie.value)
-            if tunnel.address in (SGW, SGW_U, PGW, PGW_U) and tunnel.teid:
-                return replace(tunnel, teid=self.teids[tunnel.teid]).ie(ie.instance)
+            if tunnel.interface_type in OURS and tunnel.teid:
+                return replace(tunnel, teid=self.teids[tunnel.interface_type, tunnel.teid]).ie(ie.instance)
         return ie
 
     def compare(self, one: Recorded) -> None:
@@ -154,19 +155,20 @@ class Bench:
         ours, theirs = _parameters(send.message), _parameters(one.message)
         assert set(ours) == set(theirs), where
         for path, value in theirs.items():
-            self.check(path, value, ours[path], where)
+            kind = theirs.get(path.replace("/TEID", "/Interface Type"), _header_kind(one))
+            self.check(path, value, ours[path], where, kind)
         if send.token:
             self.tokens[one.source, one.number] = send.token
         self.compared[one.name] += 1
 
-    def check(self, path: str, theirs: object, ours: object, where: object) -> None:
+    def check(self, path: str, theirs: object, ours: object, where: object, kind: object = None) -> None:
         if path in ("header/Sequence Number", "header/Hop-by-Hop Identifier", "header/End-to-End Identifier"):
             return
         if path == "Session-Id":
             assert self.sessions.setdefault(str(theirs), str(ours)) == ours, (where, path)
-        elif path.endswith("/TEID") and theirs != ours:
-            assert isinstance(theirs, int) and isinstance(ours, int)
-            assert self.teids.setdefault(theirs, ours) == ours, (where, path)
+        elif path.endswith("/TEID") and kind in OURS and theirs:
+            assert isinstance(theirs, int) and isinstance(ours, int) and isinstance(kind, int)
+            assert self.teids.setdefault((kind, theirs), ours) == ours, (where, path)
         else:
             assert ours == theirs, (where, path)
 
@@ -178,6 +180,25 @@ class Bench:
         bearer = ue.bearer(ebi.value)
         assert bearer is not None
         self.run(self.sgw, list(self.sgw.downlink_arrived(bearer.s5u_teid, 0.0)))
+
+
+OURS = (
+    InterfaceType.S1_U_SGW_GTP_U,
+    InterfaceType.S5_S8_SGW_GTP_U,
+    InterfaceType.S5_S8_PGW_GTP_U,
+    InterfaceType.S5_S8_SGW_GTP_C,
+    InterfaceType.S5_S8_PGW_GTP_C,
+    InterfaceType.S11_SGW_GTP_C,
+)
+
+
+def _header_kind(one: Recorded) -> int:
+    """What the TEID in a header belongs to: it is the receiver's."""
+    if one.destination is Role.PGW:
+        return InterfaceType.S5_S8_PGW_GTP_C
+    if one.destination is Role.MME:
+        return InterfaceType.S11_MME_GTP_C
+    return InterfaceType.S11_SGW_GTP_C if one.interface is Interface.S11 else InterfaceType.S5_S8_SGW_GTP_C
 
 
 def name_of(message: gtpv2.Message | diameter.Message) -> str:

@@ -77,7 +77,7 @@ def test_the_pdn_type_is_what_ue_and_network_both_can(
     given: tuple[int, str, str] | None,
     expected: Cause,
 ) -> None:
-    core.pgw.import_context({"pools": {"*": pools}}, 0.0)
+    core.pgw.import_context({"pools": {"*": pools}, "dual_address_flag": True}, 0.0)
     daf = gtpv2.Indication.of(gtpv2.IndicationFlag.DAF) if flags else None
     core.from_mme(tools.create_session(paa=Paa(asked, "0.0.0.0", "::"), indication=daf))
     if given is not None:
@@ -86,6 +86,17 @@ def test_the_pdn_type_is_what_ue_and_network_both_can(
     assert cause(response) == expected
     paa = response.message.view(Paa)
     assert given == (None if paa is None else (paa.pdn_type, paa.ipv4, paa.ipv6))
+
+
+def test_two_reserved_addresses_are_both_given(core: Any, tools: Any) -> None:
+    core.pgw.import_context({"paa": {tools.IMSI: {"internet": ["10.45.0.9", "2001:db8:7::1"]}}}, 0.0)
+    core.from_mme(tools.create_session(paa=Paa(3, "0.0.0.0", "::")))
+    ccr = core.pcrf_says().message
+    assert ccr.value_of(avp.FRAMED_IP_ADDRESS) == "10.45.0.9"
+    assert ccr.value_of(avp.FRAMED_IPV6_PREFIX) == "2001:db8:7::/64"
+    response = core.next("Create Session Response")
+    assert cause(response) == Cause.REQUEST_ACCEPTED
+    assert response.message.view(Paa) == Paa(3, "10.45.0.9", "2001:db8:7::1", 64)
 
 
 def test_an_unknown_apn_is_refused(core: Any, tools: Any) -> None:
