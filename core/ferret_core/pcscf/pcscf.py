@@ -78,7 +78,7 @@ class Pcscf(SipProxy):
             raise ConfigError(f"the P-CSCF knows no context {', '.join(unknown)}")
         try:
             self._import(dict(context), now)
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
+        except (TypeError, LookupError, AttributeError, ValueError) as error:
             raise ConfigError(f"context for the P-CSCF that cannot be read: {error!r}") from error
         return []
 

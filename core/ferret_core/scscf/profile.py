@@ -122,25 +122,30 @@ def _cx_habits(messages: Sequence[SignallingMessage], history: History) -> dict[
         if one.sip.is_request and one.sip.request_uri:
             habits["server_name"] = one.sip.request_uri
     for message in _requests_on_cx(messages):
-        for key, definition in (
-            ("origin_host", avp.ORIGIN_HOST),
-            ("origin_realm", avp.ORIGIN_REALM),
-            ("destination_realm", avp.DESTINATION_REALM),
-            ("destination_host", avp.DESTINATION_HOST),
-            ("server_name", avp.SERVER_NAME),
-        ):
-            value = message.value_of(definition)
-            if value:
-                habits[key] = value
-        item = message.find(avp.SIP_AUTH_DATA_ITEM)
-        scheme = item.value_of(avp.SIP_AUTHENTICATION_SCHEME) if item is not None else None
-        if scheme:
-            habits["scheme"] = scheme
+        try:
+            habits |= _own_part(message)
+        except DecodeError:
+            continue
         for own in message.avps:
             text = own.octets.decode("utf-8", "replace")
             if message.command == Command.SERVER_ASSIGNMENT and text in registers:
                 habits["call_id_avp"] = [own.code, own.vendor]
     return habits
+
+
+def _own_part(message: diameter.Message) -> dict[str, Any]:
+    """What a MAR or SAR says of its sender. Raises DecodeError."""
+    fields = (
+        ("origin_host", avp.ORIGIN_HOST),
+        ("origin_realm", avp.ORIGIN_REALM),
+        ("destination_realm", avp.DESTINATION_REALM),
+        ("destination_host", avp.DESTINATION_HOST),
+        ("server_name", avp.SERVER_NAME),
+    )
+    habits: dict[str, Any] = {key: value for key, field in fields if (value := message.value_of(field))}
+    item = message.find(avp.SIP_AUTH_DATA_ITEM)
+    scheme = item.value_of(avp.SIP_AUTHENTICATION_SCHEME) if item is not None else None
+    return habits | ({"scheme": scheme} if scheme else {})
 
 
 def _requests_on_cx(messages: Sequence[SignallingMessage]) -> list[diameter.Message]:

@@ -73,7 +73,7 @@ class Scscf(SipProxy):
             raise ConfigError(f"the S-CSCF knows no context {', '.join(unknown)}")
         try:
             self._import(dict(context), now)
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
+        except (TypeError, LookupError, AttributeError, ValueError) as error:
             raise ConfigError(f"context for the S-CSCF that cannot be read: {error!r}") from error
         return []
 
