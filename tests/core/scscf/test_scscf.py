@@ -302,9 +302,8 @@ def test_a_subscription_to_the_registration_state_is_notified_at_once_and_at_the
 
 
 def test_the_hss_takes_a_user_away_and_changes_its_identities(scscf: Scscf) -> None:
-    push = diameter.request(
-        Command.PUSH_PROFILE, Application.CX, avp.USER_NAME("b@ims.example"), avp.USER_DATA(PROFILE)
-    )
+    user = avp.USER_NAME("b@ims.example")
+    push = diameter.request(Command.PUSH_PROFILE, Application.CX, user, avp.USER_DATA(PROFILE))
     outputs = scscf.receive(Received(Interface.CX, HSS, push, 5), 0.0)
     assert isinstance(outputs[0], Send)
     assert outputs[0].reply_to == 5
