@@ -17,18 +17,6 @@ from ferret_core.nf import Received, Send
 ViewT = TypeVar("ViewT", bound=View)
 
 
-class Tunnel(NamedTuple):
-    """One end of a GTP tunnel: where to send, and under which TEID."""
-
-    address: str
-    teid: int
-
-    @classmethod
-    def of(cls, f_teid: FTeid) -> Tunnel:
-        """The end that an F-TEID names."""
-        return cls(f_teid.address, f_teid.teid)
-
-
 class RefusedError(Exception):
     """This request is refused with this Cause; never leaves the NF."""
 
@@ -37,6 +25,20 @@ class RefusedError(Exception):
         self.cause = cause
         self.offending = offending
         self.instance = instance
+
+
+class Tunnel(NamedTuple):
+    """One end of a GTP tunnel: where to send, and under which TEID."""
+
+    address: str
+    teid: int
+
+    @classmethod
+    def of(cls, f_teid: FTeid) -> Tunnel:
+        """The end that an F-TEID names. Raises RefusedError where it has no address."""
+        if not f_teid.address:
+            raise RefusedError(Cause.MANDATORY_IE_INCORRECT, IeType.F_TEID)
+        return cls(f_teid.address, f_teid.teid)
 
 
 class TeidPool:
@@ -59,18 +61,21 @@ class TeidPool:
 
 
 def optional(source: Message | Ie, kind: type[ViewT], instance: int = 0) -> ViewT | None:
-    """An IE of a request, None where it is absent. Raises RefusedError: Mandatory IE incorrect (clause 7.7.6)."""
+    """An IE, None where it is absent or malformed: what nothing depends on is passed over (clause 7.7.9)."""
     try:
         return source.view(kind, instance)
-    except DecodeError as error:
-        raise RefusedError(Cause.MANDATORY_IE_INCORRECT, kind.ie_type, instance) from error
+    except DecodeError:
+        return None
 
 
 def required(
     source: Message | Ie, kind: type[ViewT], instance: int = 0, *, missing: Cause = Cause.MANDATORY_IE_MISSING
 ) -> ViewT:
-    """An IE of a request. Raises RefusedError where it is absent (clause 7.7.5) or malformed."""
-    view = optional(source, kind, instance)
+    """An IE of a request. Raises RefusedError where it is absent (clause 7.7.5) or malformed (clause 7.7.6)."""
+    try:
+        view = source.view(kind, instance)
+    except DecodeError as error:
+        raise RefusedError(Cause.MANDATORY_IE_INCORRECT, kind.ie_type, instance) from error
     if view is None:
         raise RefusedError(missing, kind.ie_type, instance)
     return view
@@ -102,10 +107,7 @@ def bearer_contexts(message: Message) -> tuple[Ie, ...]:
 
 def sender_teid(message: Message) -> int:
     """The TEID that a refusal goes to: that of the request's Sender F-TEID where readable, else 0 (clause 5.5.2)."""
-    try:
-        sender = message.view(FTeid)
-    except DecodeError:
-        return 0
+    sender = optional(message, FTeid)
     return 0 if sender is None else sender.teid
 
 
@@ -128,10 +130,7 @@ def inserted_after(ies: tuple[Ie, ...], ie_type: int, *new: Ie) -> tuple[Ie, ...
 
 def cause_of(source: Message | Ie) -> gtpv2.CauseIe | None:
     """The Cause of an answer, None where it is absent or malformed."""
-    try:
-        return source.view(gtpv2.CauseIe)
-    except DecodeError:
-        return None
+    return optional(source, gtpv2.CauseIe)
 
 
 def reply(event: Received, answer: Message) -> Send:

@@ -23,7 +23,8 @@ from ferret_core.pgw.rules import Flow, Rule, RuleQos, filters_of
 if TYPE_CHECKING:
     from ferret_core.pgw.nf import Pgw
 
-MAX_FILTERS = 16  # per bearer: four bits of identifier (TS 24.008 clause 10.5.6.12)
+MAX_FILTERS = 15  # per bearer: a TFT counts them with four bits (TS 24.008 clause 10.5.6.12)
+_IDENTIFIERS = 16  # of packet filters, per bearer
 _PRECEDENCES = 255  # per PDN connection; 255 is reserved there
 _MAX_BEARERS = 11  # per UE: EBI 5 to 15 (TS 24.007 clause 11.2.3.1.5)
 
@@ -141,8 +142,8 @@ def _add_filters(pgw: Pgw, session: Session, bearer: Bearer, rule: str, flows: I
 def _free_identifier(bearer: Bearer) -> int:
     """Identifiers go round, so that one is not soon used again."""
     taken = {bound.packet_filter.identifier for bound in bearer.filters}
-    free = next(number for number in _round(bearer.next_filter, MAX_FILTERS) if number not in taken)
-    bearer.next_filter = (free + 1) % MAX_FILTERS
+    free = next(number for number in _round(bearer.next_filter, _IDENTIFIERS) if number not in taken)
+    bearer.next_filter = (free + 1) % _IDENTIFIERS
     return free
 
 

@@ -12,6 +12,7 @@ from ferret.protocols.diameter.constants import VENDOR_3GPP
 from ferret.protocols.gtpv2 import Ambr, BearerQos, Cause, RatType, Uli
 from ferret.protocols.gtpv2.plmn import encode_plmn
 from ferret_core.pgw.context import Session
+from ferret_core.pgw.rules import arp_of
 
 if TYPE_CHECKING:
     from ferret_core.pgw.nf import Pgw
@@ -224,10 +225,12 @@ def authorised_ambr(answer: diameter.Message) -> Ambr | None:
 def authorised_qos(answer: diameter.Message) -> gtpv2.BearerQos | None:
     """The default bearer's QoS that a CCA authorises. Raises DecodeError."""
     found = answer.find(avp.DEFAULT_EPS_BEARER_QOS)
-    qci = None if found is None else found.value_of(avp.QOS_CLASS_IDENTIFIER)
-    arp = None if found is None else found.find(avp.ALLOCATION_RETENTION_PRIORITY)
-    level = None if arp is None else arp.value_of(avp.PRIORITY_LEVEL)
-    if arp is None or qci is None or level is None:
+    if found is None:
         return None
-    capability, vulnerability = arp.value_of(avp.PRE_EMPTION_CAPABILITY), arp.value_of(avp.PRE_EMPTION_VULNERABILITY)
-    return BearerQos(qci, level, 1 if capability is None else capability, 0 if vulnerability is None else vulnerability)
+    qci = found.value_of(avp.QOS_CLASS_IDENTIFIER)
+    level, capability, vulnerability = arp_of(found.find(avp.ALLOCATION_RETENTION_PRIORITY))
+    if qci is None or level is None:
+        return None
+    if qci > 255:
+        raise DecodeError(f"QoS-Class-Identifier {qci} is above 255")
+    return BearerQos(qci, level, capability, vulnerability)

@@ -11,8 +11,8 @@ from ferret.errors import DecodeError
 from ferret.protocols.diameter import Avp, Message, avp
 from ferret.protocols.gtpv2.tft import Component, Direction, address, port, protocol
 
-MAX_FILTERS_PER_FLOW = 16
-"""Ours: a flow with lists of ports becomes one packet filter for each pair of ports; a bearer holds 16 filters."""
+MAX_FILTERS_PER_FLOW = 15
+"""Ours: a flow with lists of ports becomes one packet filter for each pair of ports; a TFT holds 15 filters."""
 
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "sctp": 132}
 
@@ -116,16 +116,14 @@ def _flow(information: Avp) -> Flow:
     description = information.value_of(avp.FLOW_DESCRIPTION)
     if description is None:
         raise DecodeError("Flow-Information without Flow-Description")
-    return Flow(information.value_of(avp.FLOW_DIRECTION) or 0, description)
+    direction = _within(information.value_of(avp.FLOW_DIRECTION), Direction.BIDIRECTIONAL, "Flow-Direction")
+    return Flow(direction or 0, description)
 
 
 def _qos(information: Avp) -> RuleQos:
-    arp = information.find(avp.ALLOCATION_RETENTION_PRIORITY)
     return RuleQos(
-        information.value_of(avp.QOS_CLASS_IDENTIFIER),
-        None if arp is None else arp.value_of(avp.PRIORITY_LEVEL),
-        _or(None if arp is None else arp.value_of(avp.PRE_EMPTION_CAPABILITY), 1),  # clause 5.3.46: disabled
-        _or(None if arp is None else arp.value_of(avp.PRE_EMPTION_VULNERABILITY), 0),  # clause 5.3.47: enabled
+        _within(information.value_of(avp.QOS_CLASS_IDENTIFIER), 255, "QoS-Class-Identifier"),
+        *arp_of(information.find(avp.ALLOCATION_RETENTION_PRIORITY)),
         information.value_of(avp.MAX_REQUESTED_BANDWIDTH_UL),
         information.value_of(avp.MAX_REQUESTED_BANDWIDTH_DL),
         information.value_of(avp.GUARANTEED_BITRATE_UL),
@@ -133,8 +131,23 @@ def _qos(information: Avp) -> RuleQos:
     )
 
 
-def _or(value: int | None, default: int) -> int:
-    return default if value is None else value
+def arp_of(arp: Avp | None) -> tuple[int | None, int, int]:
+    """Priority level, capability and vulnerability of an Allocation-Retention-Priority (clauses 5.3.32, 5.3.45 to 47).
+
+    Raises DecodeError where a number does not fit the bits that GTP has for it.
+    """
+    level = None if arp is None else _within(arp.value_of(avp.PRIORITY_LEVEL), 15, "Priority-Level")
+    capability = None if arp is None else _within(arp.value_of(avp.PRE_EMPTION_CAPABILITY), 1, "Pre-emption-Capability")
+    vulnerability = (
+        None if arp is None else _within(arp.value_of(avp.PRE_EMPTION_VULNERABILITY), 1, "Pre-emption-Vulnerability")
+    )
+    return level, 1 if capability is None else capability, vulnerability or 0  # by default disabled, and enabled
+
+
+def _within(value: int | None, highest: int, name: str) -> int | None:
+    if value is not None and value > highest:
+        raise DecodeError(f"{name} {value} is above {highest}")
+    return value
 
 
 class FilterContents(NamedTuple):

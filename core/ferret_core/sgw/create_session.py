@@ -169,11 +169,12 @@ def _verdict(connection: PdnConnection, message: Message | None) -> tuple[Messag
             raise RefusedError(Cause.CONDITIONAL_IE_MISSING, IeType.F_TEID, 1)
         for context in bearer_contexts(message):
             _learn(connection, context)
+        pgw = Tunnel.of(control)
         if all(bearer.pgw is None for bearer in connection.bearers):
             raise RefusedError(Cause.CONDITIONAL_IE_MISSING, IeType.F_TEID, 2)
     except RefusedError as refused:
         return None, CauseIe(refused.cause, offending=refused.offending, offending_instance=refused.instance)
-    connection.pgw = Tunnel.of(control)
+    connection.pgw = pgw
     return message, cause
 
 

@@ -87,6 +87,9 @@ class Core:
             self._tokens[nf.role, handle] = output.token
             self.deliver(other, Received(Interface.S5, Peer(nf.role, nf.address), output.message, handle))
 
+    def failed(self, send: Send) -> Failed:
+        return Failed(send.interface, send.peer, send.token, "no answer")
+
     def next(self, name: str) -> Send:
         """The next message to MME or PCRF, which has to be of this name."""
         send = self.out.popleft()
