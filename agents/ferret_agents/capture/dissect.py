@@ -15,7 +15,7 @@ from ferret.errors import DecodeError
 from ferret.protocols import s1ap
 from ferret.protocols.summary import Protocol
 from ferret.records.message import CapturedMessage, Endpoint, Flaw
-from ferret_agents.capture import classify, ip, link, tunnel
+from ferret_agents.capture import classify, esp, ip, link, tunnel
 from ferret_agents.capture.files import Record
 from ferret_agents.capture.ledger import DAMAGED, USED, Ledger
 from ferret_agents.capture.sctp import Associations, UserMessage
@@ -40,6 +40,13 @@ class _Origin(NamedTuple):
     tunnel: tuple[Endpoint, ...] = ()
     teid: int = -1
     depth: int = 0
+
+
+def _deeper(origin: _Origin, offset: int) -> _Origin:
+    """The origin of a packet inside a packet. Raises DecodeError where there are too many inside each other."""
+    if origin.depth >= MAX_TUNNELS:
+        raise DecodeError(f"more than {MAX_TUNNELS} packets inside each other", offset)
+    return origin._replace(depth=origin.depth + 1)
 
 
 class _SctpKey(NamedTuple):
@@ -153,12 +160,17 @@ class Dissector:
             destination = _endpoint(packet.destination, octets[start + 2] << 8 | octets[start + 3])
             return self._sctp_packet(origin, source, destination, octets[start:end], missing)
         if protocol == ip.ESP:
-            return "esp (encrypted, not readable)"
+            return self._esp(origin, packet, octets, start, end)
         if protocol in (ip.IPV4_IN_IP, ip.IPV6_IN_IP):
-            if origin.depth >= MAX_TUNNELS:
-                raise DecodeError(f"more than {MAX_TUNNELS} packets inside each other", start)
-            return self._ip(origin._replace(depth=origin.depth + 1), octets[:end], start)
+            return self._ip(_deeper(origin, start), octets[:end], start)
         return _OTHER_PROTOCOLS.get(protocol, f"ip protocol {protocol}")
+
+    def _esp(self, origin: _Origin, packet: ip.Packet, octets: bytes, start: int, end: int) -> str | None:
+        inside = esp.open_plain(octets, start, end)
+        if inside is None:
+            return "esp (encrypted, not readable)"
+        inner = packet._replace(protocol=inside.protocol)
+        return self._transport(_deeper(origin, start), inner, octets, inside.start, inside.end, 0)
 
     def _udp(self, origin: _Origin, packet: ip.Packet, octets: bytes, start: int, end: int, missing: int) -> str | None:
         if start + 8 > end:
@@ -173,6 +185,8 @@ class Dissector:
         start += 8
         if (source_port == tunnel.PORT or destination_port == tunnel.PORT) and tunnel.is_gtpu(octets, start, end):
             return self._tunnel(origin, packet, source_port, destination_port, octets[start:end])
+        if esp.UDP_PORT in (source_port, destination_port) and esp.open_plain(octets, start, end) is not None:
+            return self._esp(origin, packet, octets, start, end)
         payload = octets[start:end]
         if SCTP_IN_UDP_PORT in (source_port, destination_port) and len(payload) >= 16:
             source = _endpoint(packet.source, payload[0] << 8 | payload[1])
@@ -245,11 +259,9 @@ class Dissector:
         version = payload[inside.start] >> 4
         if version != 4 and version != 6:
             return "gtp-u without ip"
-        if origin.depth >= MAX_TUNNELS:
-            raise DecodeError(f"more than {MAX_TUNNELS} tunnels inside each other", inside.start)
+        deeper = _deeper(origin, inside.start)
         ends = (_endpoint(packet.source, source_port), _endpoint(packet.destination, destination_port))
-        inner = _Origin(origin.frame, origin.captured_at_ns, ends, inside.teid, origin.depth + 1)
-        return self._ip(inner, payload, inside.start)
+        return self._ip(deeper._replace(tunnel=ends, teid=inside.teid), payload, inside.start)
 
     def _segment(
         self, origin: _Origin, packet: ip.Packet, octets: bytes, start: int, end: int, missing: int

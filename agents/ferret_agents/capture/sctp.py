@@ -235,6 +235,8 @@ class Associations:
                 chunk.stream, chunk.sequence, chunk.ppid, chunk.payload, piece.frame, piece.captured_at_ns, flaws
             )
             return self._order(key, direction, message, chunk, (piece.frame,), clock)
+        if chunk.tsn in direction.pieces:
+            self._drop_pieces(direction, [chunk.tsn])
         self._ledger.hold(piece.frame)
         direction.pieces[chunk.tsn] = piece
         if len(direction.pieces) > self._max_fragments:
@@ -279,6 +281,8 @@ class Associations:
         ahead = (chunk.sequence - expected) % modulus if expected is not None else 0
         if ahead and ahead < modulus >> 1:
             held = direction.held.setdefault(stream, {})
+            if chunk.sequence in held:  # two messages of one number: a broken sender
+                return self._deliver(key, message)
             for frame in frames:
                 self._ledger.hold(frame)
             held[chunk.sequence] = _Held(message, chunk.tsn, clock, frames)

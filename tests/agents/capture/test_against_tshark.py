@@ -64,7 +64,8 @@ def decode_as(result: CaptureResult) -> list[str]:
 
 def theirs(path: Path, result: CaptureResult) -> Counts:
     fields = [part for name in FIELDS for part in ("-e", name)]
-    command = ["tshark", "-n", "-r", str(path), *decode_as(result), "-T", "fields", "-E", "occurrence=a"]
+    esp = ["-o", "esp.enable_null_encryption_decode_heuristic:TRUE"]
+    command = ["tshark", "-n", "-r", str(path), *esp, *decode_as(result), "-T", "fields", "-E", "occurrence=a"]
     run = subprocess.run([*command, "-E", "separator=|", *fields], capture_output=True, text=True, check=True)
     counts: Counts = Counter()
     for line in run.stdout.splitlines():
