@@ -22,6 +22,7 @@ from ferret.records.message import Interface, Role
 from ferret_core.nf import NetworkFunction, Note, Output, Peer, Received, Send
 from ferret_core.sip_names import DEFAULT_PORT, Names
 from ferret_core.sip_policy import ANSWER_TO, Policy, RecordRouteForm, Way, apply, filled
+from ferret_core.sip_timers import Timers
 
 TIMER_C = 180.0  # seconds that an INVITE may ring (clause 16.6 step 11)
 LINGER = 32.0  # seconds that a finished context is kept for what comes late: 64*T1
@@ -74,7 +75,7 @@ class Context:
     ue: str = ""  # the address of the UE whose half of the dialog this is
     phase: Phase = Phase.PROCEEDING
     branches: dict[str, Branch] = field(default_factory=dict)
-    expires: float = 0.0
+    key: tuple[str, ...] = ()  # of its server transaction
     notes: dict[str, object] = field(default_factory=dict)  # what a subclass keeps with it
 
     @property
@@ -94,6 +95,7 @@ class SipProxy(NetworkFunction):
         self.policy = policy
         self.names = Names(address)
         self._contexts: OrderedDict[tuple[str, ...], Context] = OrderedDict()  # by server transaction
+        self._timers: Timers[tuple[str, ...]] = Timers()
         self._branches: dict[str, Context] = {}  # by branch of our own Via
         self._own_requests: OrderedDict[str, None] = OrderedDict()  # branches of requests of our own making
         self._one_tags: dict[str, str] = {}  # by method
@@ -143,9 +145,10 @@ class SipProxy(NetworkFunction):
     def _begin(self, event: Received, message: sip.Message, key: tuple[str, ...], now: float) -> list[Output]:
         way = self._way_of(event, message)
         context = Context(self._with_source(message, event.peer, way), event.interface, event.peer, way)
-        context.expires = now + (TIMER_C if message.method == "INVITE" else LINGER)
         if message.method != "ACK":
+            context.key = key
             self._contexts[key] = context
+            self._timers.set(key, now + (TIMER_C if message.method == "INVITE" else LINGER))
             self._limit()
         outputs: list[Output] = []
         if message.method in self.policy.trying:
@@ -191,7 +194,7 @@ class SipProxy(NetworkFunction):
         phase, handler = TABLE[context.phase, incident]
         context.phase = phase
         if phase is not Phase.PROCEEDING and incident is not Incident.PROVISIONAL:
-            context.expires = now + LINGER
+            self._timers.set(context.key, now + LINGER)
         return handler(self, context, branch, message, now)
 
     # ---- what the table does
@@ -229,7 +232,7 @@ class SipProxy(NetworkFunction):
         if repeated or waiting or context.phase is Phase.ACCEPTED:
             return outputs
         context.phase = Phase.REFUSED
-        context.expires = now + LINGER
+        self._timers.set(context.key, now + LINGER)
         best = min(context.branches.values(), key=_preference)
         outputs += self._pass_on(context, best, best.final or answer, now)
         return outputs + self._over(context)
@@ -424,19 +427,20 @@ class SipProxy(NetworkFunction):
     # ---- time
 
     def deadline(self) -> float | None:
-        """When the oldest context is given up or forgotten."""
-        return min((context.expires for context in self._contexts.values()), default=None)
+        """When the next context is given up or forgotten."""
+        return self._timers.deadline()
 
     def wake(self, now: float) -> Sequence[Output]:
         """Give up INVITEs that ring too long, forget what is finished."""
         outputs: list[Output] = []
-        for key, context in [item for item in self._contexts.items() if item[1].expires <= now]:
+        for key in self._timers.due(now):
+            context = self._contexts[key]
             if context.phase is Phase.PROCEEDING and context.method == "INVITE" and context.branches:
                 context.phase = Phase.CANCELLING
-                context.expires = now + LINGER
+                self._timers.set(key, now + LINGER)
                 outputs += self._take_cancel(context, None, context.request, now)
             elif context.phase is Phase.CANCELLING:
-                context.expires = now + LINGER
+                self._timers.set(key, now + LINGER)
                 outputs += [*self._refuse(context, 487, "Request Terminated"), *self._over(context)]
             else:
                 self._forget(key)
@@ -444,6 +448,7 @@ class SipProxy(NetworkFunction):
 
     def _forget(self, key: tuple[str, ...]) -> None:
         context = self._contexts.pop(key)
+        self._timers.cancel(key)
         for branch in context.branches:
             self._branches.pop(branch, None)
 

@@ -17,9 +17,11 @@ from ferret_core.pcscf.registration import Registration
 from ferret_core.sip_names import with_port
 from ferret_core.sip_policy import Way, policy_from
 from ferret_core.sip_proxy import Branch, Context, SipProxy
+from ferret_core.sip_timers import Timers, earliest
 
 _KEYS = frozenset({"profile", "names", "peers", "registrations", "dialogs"})
 _PROFILE_KEYS = frozenset({"sip", "visited_network_id", "integrity_protected", "keeps_keys", "rx", "rx_identity"})
+DEFAULT_EXPIRES = 600000  # seconds (TS 24.229 clause 5.1.1.2.1)
 _TRANSPORTS = {"UDP": 1, "TCP": 2, "TLS": 3}
 
 
@@ -44,6 +46,7 @@ class Pcscf(SipProxy):
     def __init__(self, *, address: str, random: Random) -> None:
         super().__init__(address=address, random=random, policy=DEFAULT)
         self.registrations: dict[str, Registration] = {}  # by the UE's transport address
+        self._registered: Timers[str] = Timers()
         self.legs: dict[tuple[str, str], media.Leg] = {}  # by Call-ID and the UE's host
         self.held: dict[int, media.Held] = {}  # by token of the Rx request
         self.visited_network = ""
@@ -97,14 +100,14 @@ class Pcscf(SipProxy):
             self.rx = None if profile["rx"] is None else rx.profile_of(profile["rx"])
         for one in context.get("registrations", ()):
             ue = with_port(str(one["ue_address"]))
-            self.registrations[ue] = Registration(
+            registration = Registration(
                 impi=str(one.get("impi", "")),
                 impus=tuple(one["impus"]),
                 contact=str(one.get("contact", "")),
                 ue=ue,
                 service_route=tuple(one.get("service_route", ())),
-                expires=now + float(one.get("expires", 600000)),
             )
+            self.register(registration, now + float(one.get("expires", DEFAULT_EXPIRES)))
         for one in context.get("dialogs", ()):
             host = with_port(str(one["ue_address"])).rpartition(":")[0]
             leg = media.Leg(str(one["call_id"]), host, bool(one["originating"]), dict(one.get("identities", {})))
@@ -122,15 +125,23 @@ class Pcscf(SipProxy):
 
     def wake(self, now: float) -> Sequence[Output]:
         """Timers of calls; registrations that have run out."""
-        for ue in [ue for ue, one in self.registrations.items() if one.expires <= now]:
-            del self.registrations[ue]
+        for ue in self._registered.due(now):
+            self.registrations.pop(ue, None)
         return super().wake(now)
 
     def deadline(self) -> float | None:
         """The next timer of a call or a registration."""
-        times = [one.expires for one in self.registrations.values()]
-        first = super().deadline()
-        return min([*times, first] if first is not None else times, default=None)
+        return earliest(super().deadline(), self._registered.deadline())
+
+    def register(self, registration: Registration, until: float) -> None:
+        """A UE is registered until then."""
+        self.registrations[registration.ue] = registration
+        self._registered.set(registration.ue, until)
+
+    def deregister(self, ue: str) -> None:
+        """A UE is registered no more."""
+        self.registrations.pop(ue, None)
+        self._registered.cancel(ue)
 
     # ---- what the proxy asks
 

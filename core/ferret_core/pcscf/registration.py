@@ -25,7 +25,6 @@ class Registration:
     contact: str  # URI
     ue: str  # transport address "host:port"
     service_route: tuple[str, ...] = ()
-    expires: float = 0.0  # seconds, monotonic
 
 
 def route(pcscf: Pcscf, context: Context, now: float) -> list[Output]:
@@ -70,18 +69,18 @@ def _remember(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Messag
     contact = sip.parse_name_addr(branch.request.first("Contact"))
     seconds = granted_expiry(contact, answer, branch.request)
     if seconds <= 0:
-        pcscf.registrations.pop(context.peer.address, None)
+        pcscf.deregister(context.peer.address)
         return
     associated = [sip.parse_uri(sip.parse_name_addr(v).uri).identity for v in answer.values("P-Associated-URI")]
     own = sip.parse_uri(sip.parse_name_addr(answer.first("To")).uri).identity
-    pcscf.registrations[context.peer.address] = Registration(
+    registration = Registration(
         impi=_impi(context.request),
         impus=tuple(associated) or (own,),  # what P-Associated-URI leaves out is barred
         contact=contact.uri,
         ue=context.peer.address,
         service_route=answer.values("Service-Route"),
-        expires=now + seconds,
     )
+    pcscf.register(registration, now + seconds)
 
 
 def granted_expiry(contact: sip.NameAddr, answer: sip.Message, request: sip.Message) -> int:

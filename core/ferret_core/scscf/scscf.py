@@ -18,6 +18,7 @@ from ferret_core.scscf.reg_event import Subscription
 from ferret_core.scscf.registrar import Binding, Subscriber, Waiting
 from ferret_core.sip_policy import Way, filled, policy_from
 from ferret_core.sip_proxy import Branch, Context, SipProxy
+from ferret_core.sip_timers import Timers, earliest
 
 _KEYS = frozenset({"profile", "names", "peers", "registrations"})
 _PROFILE_KEYS = frozenset({"sip", "registrar", "cx"})
@@ -43,6 +44,7 @@ class Scscf(SipProxy):
         self.habits = RegistrarHabits()
         self.cx = CxProfile(server_name=f"sip:{address}")
         self.subscribers: dict[str, Subscriber] = {}  # by private identity
+        self._registered: Timers[str] = Timers()  # by private identity: its first contact to run out
         self.challenges: dict[str, cx.Vector] = {}  # by private identity
         self.waiting: dict[int, Waiting] = {}  # by token of the Cx request
         self.subscriptions: dict[tuple[str, str], Subscription] = {}  # by Call-ID and the watcher's tag
@@ -109,12 +111,15 @@ class Scscf(SipProxy):
     def wake(self, now: float) -> Sequence[Output]:
         """Timers of calls; registrations that have run out."""
         outputs: list[Output] = []
-        for subscriber in list(self.subscribers.values()):
+        for impi in self._registered.due(now):
+            subscriber = self.subscribers[impi]
             for key in [key for key, one in subscriber.bindings.items() if one.expires <= now]:
                 del subscriber.bindings[key]
             if not subscriber.bindings:
                 self.forget(subscriber)
                 outputs += self._timed_out(subscriber)
+            else:
+                self.remember(subscriber)
         return [*outputs, *super().wake(now)]
 
     def _timed_out(self, subscriber: Subscriber) -> list[Output]:
@@ -126,15 +131,15 @@ class Scscf(SipProxy):
 
     def deadline(self) -> float | None:
         """The next timer of a call or a registration."""
-        times = [one.expires for subscriber in self.subscribers.values() for one in subscriber.bindings.values()]
-        first = super().deadline()
-        return min([*times, first] if first is not None else times, default=None)
+        return earliest(super().deadline(), self._registered.deadline())
 
     # ---- users
 
     def remember(self, subscriber: Subscriber) -> None:
         """A user is registered."""
         self.subscribers[subscriber.impi] = subscriber
+        if subscriber.bindings:
+            self._registered.set(subscriber.impi, min(one.expires for one in subscriber.bindings.values()))
         for identity in subscriber.identities:
             self._public[_normal(identity.uri)] = subscriber.impi
             if _number(identity.uri):
@@ -143,6 +148,7 @@ class Scscf(SipProxy):
     def forget(self, subscriber: Subscriber) -> None:
         """A user is registered no more."""
         self.subscribers.pop(subscriber.impi, None)
+        self._registered.cancel(subscriber.impi)
         for public in [public for public, impi in self._public.items() if impi == subscriber.impi]:
             del self._public[public]
 
