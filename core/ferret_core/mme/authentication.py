@@ -91,7 +91,7 @@ def authentication_failure(node: MmeNode, ue: UeContext, plain: nas.Plain) -> No
 def choose_algorithms(node: MmeNode, ue: UeContext) -> tuple[int, int]:
     """EIA and EEA numbers: the first that the operator prefers, the UE has and this MME has."""
     capability = nas.UeNetworkCapability.decode(ue.network_capability)
-    supported = (0, 2)  # of `nas.NasSecurityContext`
+    supported = nas.SUPPORTED
     integrity = [one for one in node.profile.integrity_preference if capability.supports(eia=one)]
     ciphering = [one for one in node.profile.ciphering_preference if capability.supports(eea=one)]
     for wanted in (*integrity[:1], *ciphering[:1]):

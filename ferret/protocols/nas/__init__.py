@@ -18,6 +18,7 @@ from ferret.protocols.nas.message import (
 )
 from ferret.protocols.nas.milenage import Milenage, derive_opc
 from ferret.protocols.nas.security import (
+    SUPPORTED,
     Direction,
     NasSecurityContext,
     UnsupportedAlgorithmError,
@@ -42,6 +43,7 @@ from ferret.protocols.nas.values import (
 )
 
 __all__ = [
+    "SUPPORTED",
     "ApnAmbr",
     "Direction",
     "Discriminator",

@@ -1,7 +1,7 @@
 """NAS security of EPS: key derivation, integrity, ciphering, NAS COUNT (TS 33.401 clause 8 and annexes A and B).
 
-EIA2 and EEA2 (AES) and the null algorithms are here. EIA1, EEA1 (SNOW 3G), EIA3 and EEA3 (ZUC) are not: whoever asks
-for them gets UnsupportedAlgorithmError and must not go on as if the message had been protected.
+EIA2 and EEA2 (AES), EIA1 and EEA1 (SNOW 3G) and the null algorithms are here. EIA3 and EEA3 (ZUC) are not: whoever
+asks for them gets UnsupportedAlgorithmError and must not go on as if the message had been protected.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from cryptography.hazmat.primitives.cmac import CMAC
 
 from ferret.errors import DecodeError, PeerViolationError, ProtocolError
 from ferret.protocols.nas.message import Message, Plain, SecurityHeader, decode, decode_plain
+from ferret.protocols.nas.snow3g import eea1, eia1
 
 _COUNT_LIMIT = 1 << 24  # NAS COUNT: 16 bits of overflow and 8 of sequence number (TS 24.301 clause 4.4.3.1)
 
 
 class UnsupportedAlgorithmError(ProtocolError):
-    """An integrity or ciphering algorithm that FERRET does not have (SNOW 3G, ZUC)."""
+    """An integrity or ciphering algorithm that FERRET does not have (ZUC)."""
+
+
+SUPPORTED = (0, 1, 2)  # the numbers of EIA and EEA that `NasSecurityContext` has
 
 
 class Direction(IntEnum):
@@ -104,10 +108,10 @@ class NasSecurityContext:
     _k_enc: bytes = field(init=False, repr=False, default=b"")
 
     def __post_init__(self) -> None:
-        if self.integrity not in (0, 2):
-            raise UnsupportedAlgorithmError(f"EIA{self.integrity} is not supported, only EIA2 and EIA0 are")
-        if self.ciphering not in (0, 2):
-            raise UnsupportedAlgorithmError(f"EEA{self.ciphering} is not supported, only EEA2 and EEA0 are")
+        if self.integrity not in SUPPORTED:
+            raise UnsupportedAlgorithmError(f"EIA{self.integrity} is not supported, only EIA0 to EIA2 are")
+        if self.ciphering not in SUPPORTED:
+            raise UnsupportedAlgorithmError(f"EEA{self.ciphering} is not supported, only EEA0 to EEA2 are")
         self._k_int = derive_k_nas_int(self.k_asme, self.integrity)
         self._k_enc = derive_k_nas_enc(self.k_asme, self.ciphering)
 
@@ -120,11 +124,15 @@ class NasSecurityContext:
         """The MAC over sequence number and message, as they go."""
         if self.integrity == 0:
             return bytes(4)
+        if self.integrity == 1:
+            return eia1(self._k_int, count, 0, direction, content)
         return eia2(self._k_int, count, 0, direction, content)
 
     def _cipher(self, count: int, direction: Direction, payload: bytes, header: SecurityHeader) -> bytes:
         if not header.ciphered or self.ciphering == 0:
             return payload
+        if self.ciphering == 1:
+            return eea1(self._k_enc, count, 0, direction, payload)
         return eea2(self._k_enc, count, 0, direction, payload)
 
     def protect(self, plain: bytes, header: SecurityHeader, direction: Direction) -> bytes:

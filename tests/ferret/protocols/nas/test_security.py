@@ -25,17 +25,17 @@ def test_eea2_gives_what_annex_c_1_1_gives() -> None:
     assert ciphered.hex() == "e9fed8a63d155304d71df20bf3e82214b20ed7dad2f233dc3c22d7bdeeed8e78"
 
 
-@pytest.mark.parametrize("algorithms", [(1, 0), (3, 0), (2, 1), (2, 3), (7, 7)])
+@pytest.mark.parametrize("algorithms", [(3, 0), (2, 3), (7, 7)])
 def test_algorithms_that_are_not_there_are_refused_by_name(algorithms: tuple[int, int]) -> None:
     with pytest.raises(nas.UnsupportedAlgorithmError, match="not supported"):
         nas.NasSecurityContext(bytes(32), *algorithms)
 
 
 @settings(max_examples=60, deadline=None)
-@given(start=st.integers(0, 2**20), skipped=st.integers(0, 200), ciphering=st.sampled_from([0, 2]))
-def test_a_receiver_follows_the_senders_count_over_losses(start: int, skipped: int, ciphering: int) -> None:
-    sender = nas.NasSecurityContext(bytes(32), 2, ciphering, uplink_count=start + skipped)
-    receiver = nas.NasSecurityContext(bytes(32), 2, ciphering, uplink_count=start)
+@given(start=st.integers(0, 2**20), skipped=st.integers(0, 200), algorithm=st.sampled_from([0, 1, 2]))
+def test_a_receiver_follows_the_senders_count_over_losses(start: int, skipped: int, algorithm: int) -> None:
+    sender = nas.NasSecurityContext(bytes(32), max(algorithm, 1), algorithm, uplink_count=start + skipped)
+    receiver = nas.NasSecurityContext(bytes(32), max(algorithm, 1), algorithm, uplink_count=start)
     header = nas.SecurityHeader.INTEGRITY_PROTECTED_AND_CIPHERED
     octets = sender.protect(PLAIN, header, Direction.UPLINK)
     plain, verified = nas.verify(octets, receiver, Direction.UPLINK)
