@@ -55,16 +55,17 @@ def requested(pgw: Pgw, event: Received, now: float) -> list[Output]:
     message = request_of(event)
     imsi = required(message, Imsi, missing=Cause.CONDITIONAL_IE_MISSING).digits
     sender = required(message, FTeid)
-    apn = required(message, Apn).network_identifier
+    apn = required(message, Apn)
     context = bearer_contexts(message)[0]
     ebi, qos = required(context, Ebi).value, required(context, BearerQos)
     sgw_u = f_teid_of(context, InterfaceType.S5_S8_SGW_GTP_U)
     if sgw_u is None:
         raise RefusedError(Cause.CONDITIONAL_IE_MISSING, IeType.F_TEID, 2)
     replaced = _replace(pgw, imsi, ebi)
-    paa, cause = _address(pgw, message, imsi, apn)
+    paa, cause = _address(pgw, message, imsi, apn.network_identifier)
     bearer = Bearer(ebi, qos, pgw.teids.take(), Tunnel.of(sgw_u), state=BearerState.ACTIVE)
-    session = _session(pgw, message, imsi, apn, Tunnel.of(sender), paa, bearer)
+    name = apn.name[: len(apn.network_identifier)]  # as the UE writes it, without the operator identifier
+    session = _session(pgw, message, imsi, name, Tunnel.of(sender), paa, bearer)
     pgw.add_session(session)
 
     def go_on(pgw: Pgw, waiting: Waiting, answer: Answer, now: float) -> list[Output]:

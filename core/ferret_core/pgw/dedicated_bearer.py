@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ferret.errors import DecodeError
 from ferret.protocols import gtpv2
-from ferret.protocols.gtpv2 import BearerQos, BearerTft, Ebi, InterfaceType, MessageType, bearer_context
+from ferret.protocols.gtpv2 import Ambr, BearerQos, BearerTft, Ebi, InterfaceType, MessageType, bearer_context
 from ferret.protocols.gtpv2.tft import PacketFilter, Tft, TftOperation
 from ferret_core.gtp_control import RefusedError, Tunnel, f_teid_of
 from ferret_core.nf import Note, Output
@@ -60,6 +60,21 @@ def remove(pgw: Pgw, session: Session, names: Iterable[str]) -> list[Output]:
             continue
         out += _delete(pgw, session, bearer) if not bearer.rules else _shrink(pgw, session, bearer, name)
     return out
+
+
+def change_default(pgw: Pgw, session: Session, ambr: Ambr | None, qos: BearerQos | None) -> list[Output]:
+    """The PCRF authorises another APN-AMBR or default bearer QoS: Update Bearer Request for the default bearer."""
+    bearer = session.default_bearer
+    old_ambr, old_qos = session.ambr, bearer.qos
+    new_qos = qos is not None and qos != old_qos
+    if not new_qos and (ambr is None or ambr == old_ambr):
+        return []
+    session.ambr, bearer.qos = ambr or old_ambr, qos or old_qos
+
+    def undo() -> None:
+        session.ambr, bearer.qos = old_ambr, old_qos
+
+    return _update(pgw, session, bearer, None, undo, with_qos=new_qos)
 
 
 # Binding
@@ -127,7 +142,13 @@ def _add_filters(pgw: Pgw, session: Session, bearer: Bearer, rule: str, flows: I
     """Make packet filters for flows that the bearer does not have; raises DecodeError before any is added."""
     local = pgw.configuration.tft_local_address
     there = {bound.flow for bound in bearer.filters}
-    made = [(flow, one) for flow in flows if flow not in there for one in filters_of(flow, local_address=local)]
+    own = {session.paa.ipv4, session.paa.ipv6} - {""}
+    made = [
+        (flow, one)
+        for flow in flows
+        if flow not in there
+        for one in filters_of(flow, local_address=local, ue_addresses=own)
+    ]
     if len(bearer.filters) + len(made) > MAX_FILTERS:
         raise DecodeError(f"rule {rule} needs more packet filters than a bearer has")
     new = []

@@ -213,7 +213,7 @@ def refusal_of(answer: diameter.Message | None) -> Cause | None:
 
 
 def authorised_ambr(answer: diameter.Message) -> Ambr | None:
-    """The APN-AMBR that a CCA authorises, in kbit/s. Raises DecodeError."""
+    """The APN-AMBR that a CCA or RAR authorises, in kbit/s. Raises DecodeError."""
     for information in answer.all(avp.QOS_INFORMATION):
         uplink = information.value_of(avp.APN_AGGREGATE_MAX_BITRATE_UL)
         downlink = information.value_of(avp.APN_AGGREGATE_MAX_BITRATE_DL)
@@ -223,7 +223,7 @@ def authorised_ambr(answer: diameter.Message) -> Ambr | None:
 
 
 def authorised_qos(answer: diameter.Message) -> gtpv2.BearerQos | None:
-    """The default bearer's QoS that a CCA authorises. Raises DecodeError."""
+    """The default bearer's QoS that a CCA or RAR authorises. Raises DecodeError."""
     found = answer.find(avp.DEFAULT_EPS_BEARER_QOS)
     if found is None:
         return None

@@ -50,15 +50,17 @@ def _sessions(messages: Iterable[SignallingMessage]) -> Iterator[tuple[gtpv2.Mes
             yield requests[message.answers], decoded
 
 
-def _addresses(sessions: Iterable[tuple[gtpv2.Message, gtpv2.Message]]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
+def _addresses(sessions: Iterable[tuple[gtpv2.Message, gtpv2.Message]]) -> dict[str, dict[str, str | list[str]]]:
+    """The address that each subscriber had in each APN; a list where it had one of each family."""
+    found: dict[str, dict[str, str | list[str]]] = {}
     for request, answer in sessions:
         try:
             imsi, apn, paa = request.view(Imsi), request.view(Apn), answer.view(Paa)
         except DecodeError:
             continue
         if imsi is not None and apn is not None and paa is not None and (paa.ipv4 or paa.ipv6):
-            found.setdefault(imsi.digits, {})[apn.network_identifier] = paa.ipv4 or paa.ipv6
+            given = [address for address in (paa.ipv4, paa.ipv6) if address]
+            found.setdefault(imsi.digits, {})[apn.network_identifier] = given if len(given) > 1 else given[0]
     return found
 
 

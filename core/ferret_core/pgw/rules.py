@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
@@ -157,11 +157,12 @@ class FilterContents(NamedTuple):
     components: tuple[Component, ...]
 
 
-def filters_of(flow: Flow, *, local_address: bool) -> list[FilterContents]:
+def filters_of(flow: Flow, *, local_address: bool, ue_addresses: Container[str] = ()) -> list[FilterContents]:
     """The packet filters of a flow (TS 29.212 clause 5.4.2). Raises DecodeError where the flow is no IPFilterRule.
 
     An "out" rule runs from the network to the UE whatever direction the flow is used in; a filter for the uplink names
-    the UE's end first. `local_address` false leaves the UE's own address out.
+    the UE's end first. `local_address` false leaves the UE's own address out. Some PCRFs write a rule the wrong way
+    round: where only one end is the UE's (`ue_addresses`), that one is the local end whatever the rule says.
     """
     words = flow.description.split()
     if len(words) < 7 or words[0] != "permit" or words[1] not in ("in", "out") or words[3] != "from":
@@ -172,9 +173,12 @@ def filters_of(flow: Flow, *, local_address: bool) -> list[FilterContents]:
         raise DecodeError(f"{flow.description!r} goes nowhere") from error
     outward = words[1] == "out"
     uplink = flow.direction == Direction.UPLINK or (flow.direction == 0 and not outward)
-    source = _end(words[4:to], remote=outward, hidden=not outward and not local_address)
-    destination = _end(words[to + 1 :], remote=not outward, hidden=outward and not local_address)
-    first, second = (source, destination) if outward != uplink else (destination, source)
+    from_network = outward
+    if to + 1 < len(words) and (words[4] in ue_addresses) != (words[to + 1] in ue_addresses):
+        from_network = words[4] not in ue_addresses
+    source = _end(words[4:to], remote=from_network, hidden=not from_network and not local_address)
+    destination = _end(words[to + 1 :], remote=not from_network, hidden=from_network and not local_address)
+    first, second = (source, destination) if from_network != uplink else (destination, source)
     head = _protocol(words[2])
     direction = flow.direction or (Direction.UPLINK if uplink else Direction.DOWNLINK)
     return [

@@ -58,6 +58,8 @@ def requested(sgw: Sgw, event: Received, now: float) -> list[Output]:
         if bearer is not None and tunnel is not None:
             bearer.enb = Tunnel.of(tunnel)
             sgw.route(bearer)
+    for context in message.all(IeType.BEARER_CONTEXT, 1):
+        _disconnect(sgw, ue, context)
     ue.notified = False
     connections = _connections(ue, modified)
     if any(message.find(kind) for kind in _FOR_THE_PGW) and connections:
@@ -74,6 +76,15 @@ def _check(ue: UeContext, context: Ie) -> tuple[int, FTeid | None]:
     return ebi, tunnel if ue.bearer(ebi) is not None else None
 
 
+def _disconnect(sgw: Sgw, ue: UeContext, context: Ie) -> None:
+    """A bearer for which the eNB had no room (Bearer Contexts to be removed): it leads nowhere until it is deleted."""
+    ebi = optional(context, Ebi)
+    bearer = None if ebi is None else ue.bearer(ebi.value)
+    if bearer is not None:
+        bearer.enb = None
+        sgw.route(bearer)
+
+
 def _connections(ue: UeContext, modified: list[tuple[int, FTeid | None]]) -> list[PdnConnection]:
     wanted = {ebi for ebi, _ in modified}
     return [c for c in ue.connections.values() if any(b.ebi in wanted for b in c.bearers)]
@@ -84,7 +95,12 @@ def _parts(sgw: Sgw, ue: UeContext, message: Message) -> tuple[CauseIe | Ie, ...
     contexts = [_context(sgw, ue, context) for context in message.bearer_contexts]
     partly = any(gtpv2.cause_of(context) != Cause.REQUEST_ACCEPTED for context in contexts)
     cause = Cause.REQUEST_ACCEPTED_PARTIALLY if partly else Cause.REQUEST_ACCEPTED
-    return CauseIe(cause), *contexts
+    removed = [
+        bearer_context(CauseIe(Cause.REQUEST_ACCEPTED), ebi=ebi.value, instance=1)
+        for context in message.all(IeType.BEARER_CONTEXT, 1)
+        if (ebi := optional(context, Ebi)) is not None
+    ]
+    return CauseIe(cause), *contexts, *removed
 
 
 def _context(sgw: Sgw, ue: UeContext, context: Ie) -> Ie:

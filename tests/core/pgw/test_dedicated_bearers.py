@@ -75,6 +75,21 @@ def test_a_new_flow_is_added_to_the_filters(call: Any, tools: Any) -> None:
     assert [(f.identifier, f.precedence) for f in tft.packet_filters] == [(2, 2), (3, 3)]
 
 
+def test_the_pcrf_may_change_ambr_and_default_bearer(core: Any, tools: Any) -> None:
+    core.attach()
+    ambr = avp.QOS_INFORMATION(avp.APN_AGGREGATE_MAX_BITRATE_UL(2_000_000), avp.APN_AGGREGATE_MAX_BITRATE_DL(3_000_000))
+    core.rule(ambr)
+    update = core.next("Update Bearer Request")
+    (context,) = update.message.bearer_contexts
+    assert update.message.view(gtpv2.Ambr) == gtpv2.Ambr(2000, 3000)
+    assert gtpv2.ebi_of(context) == 5 and context.view(BearerQos) is None
+    said_no(core, tools, update)
+    core.rule(ambr)  # the refusal was taken back to the old one, so it is asked for again
+    said_yes(core, tools, core.next("Update Bearer Request"), 5)
+    core.rule(ambr)
+    assert not core.out
+
+
 def test_a_refused_update_leaves_the_bearer_as_it_was(call: Any, tools: Any) -> None:
     before = call.pgw.user_plane.downlink["10.45.0.2"].copy()
     call.rule(tools.charging_rule(port=60000, rate=16000))

@@ -79,6 +79,17 @@ def test_one_unknown_bearer_is_partial_acceptance_and_all_unknown_a_refusal(benc
     assert cause(bench.next("Modify Bearer Response")[1]) == Cause.CONTEXT_NOT_FOUND
 
 
+def test_a_bearer_without_room_at_the_enb_leads_nowhere(bench: Any) -> None:
+    teid, _ = bench.attach()
+    bench.connect(teid, 5)
+    bench.next("Modify Bearer Response")
+    bench.connect(teid, more=(bearer_context(ebi=5, instance=1),))
+    _, response = bench.next("Modify Bearer Response")
+    (removed,) = response.all(gtpv2.IeType.BEARER_CONTEXT, 1)
+    assert (gtpv2.ebi_of(removed), cause(removed)) == (5, Cause.REQUEST_ACCEPTED)
+    assert bench.sgw.ues[teid].bearer(5).enb is None
+
+
 def test_a_change_of_rat_is_told_to_every_pgw_before_the_mme_is_answered(bench: Any) -> None:
     teid, _ = bench.attach()
     bench.attach(6, teid)
