@@ -21,11 +21,13 @@ from ferret.replay.translation import Domain, Translation
 from ferret.transport.sctp import SctpTransport
 from ferret_core.enb.driver import EnbDriver
 from ferret_core.enb.enb import Enb
+from ferret_edge.context import EdgeContext
 from ferret_edge.edge_set import EdgeSet
 from ferret_edge.probe import Probe
 from ferret_edge.site import S1AP_PORT, Site
 
 _DEFAULT_PLMN = "00101"
+_NOWHERE = "192.0.2.0"  # RFC 5737: of nobody
 
 
 class MoveError(FerretError):
@@ -60,8 +62,11 @@ class BaseStations:
 class DeviceMover:
     """Moves one recording's device: the replayer's `Mover`."""
 
-    def __init__(self, plan: Plan, stations: BaseStations, edge: EdgeSet, translation: Translation) -> None:
+    def __init__(
+        self, plan: Plan, stations: BaseStations, edge: EdgeSet, translation: Translation, context: EdgeContext
+    ) -> None:
         self._plan = plan
+        self._context_of_edge = context
         self._stations = stations
         self._edge = edge
         self._translation = translation
@@ -100,7 +105,7 @@ class DeviceMover:
         """An uplink NAS message of the recording as the device would protect it now (COUNTs went on with the move)."""
         if self._driver is None or self._recorded_counts is None:
             return nas_pdu
-        ue = self._driver.enb.ue(self._plan.subscriber)
+        ue = self._driver.enb.ue(self._context_of_edge.imsi)
         if ue.security is None:
             return nas_pdu
         return self._device.protect_again(nas_pdu, self._recorded_counts, ue.security)
@@ -113,8 +118,25 @@ class DeviceMover:
             "enb_ue_s1ap_id": device.enb_ue_s1ap_id,
             "mme_ue_s1ap_id": translated if isinstance(translated, int) else device.mme_ue_s1ap_id,
             "security": _security(device.security),
-            "bearers": [b for b in map(self._bearer, device.bearers.values()) if b is not None],
+            "bearers": [*self._assumed_bearers(), *(b for b in map(self._bearer, device.bearers.values()) if b)],
         }
+
+    def _assumed_bearers(self) -> list[dict[str, object]]:
+        """Bearers from before the recording. Where they led in the core nobody knows; the move says where they lead."""
+        return [
+            {
+                "ebi": one["ebi"],
+                "address": one.get("paa", ""),
+                "apn": one["apn"],
+                "qci": one["qci"],
+                "enb_address": one["enb_tunnel"]["address"],
+                "enb_teid": one["enb_tunnel"]["teid"],
+                "sgw_address": _NOWHERE,
+                "sgw_teid": 0,
+            }
+            for one in self._context_of_edge.bearers
+            if one["ebi"] not in self._device.bearers
+        ]
 
     def _bearer(self, bearer: DeviceBearer) -> dict[str, object] | None:
         if bearer.enb is None or self._driver is None:

@@ -86,19 +86,21 @@ class _Replay:
         """Replay one recording."""
         site = self.edge.site
         translator = StimulusTranslator(host_map(plan_, site, self.enbs))
+        context = context_for(plan_, site, self._enb_of(plan_), self.capture)
         mover = None
         if self.stations is not None:
-            mover = DeviceMover(plan_, self.stations, self.edge, translator.translation)
+            mover = DeviceMover(plan_, self.stations, self.edge, translator.translation, context)
             translator.uplink_nas = mover.uplink_nas
-        context = context_for(plan_, site, self.capture)
         clients: dict[Role, ReplayPortClient] = {}
         replayer = Replayer(
             plan_,
+            imsi=context.imsi,
             ports=clients,
             queue=self.queue,
             translator=translator,
             contexts=context.by_role,
             mover=mover,
+            excused=context.excused,
             times=self.options.times,
             progress=lambda done: self.options.progress(plan_.subscriber, done, len(plan_.steps)),
         )
@@ -112,6 +114,11 @@ class _Replay:
             await asyncio.gather(*(client.close() for client in clients.values()))
         result.assumed = [*context.assumed, *(mover.assumed if mover is not None else ())]
         return result
+
+    def _enb_of(self, plan_: Plan) -> str:
+        """The emulated base station of this plan's device."""
+        recorded = (n.address for n in _nodes([plan_]) if n.role is Role.ENB)
+        return self.enbs.get(next(recorded, ""), "")
 
 
 def private_network() -> str:

@@ -25,13 +25,24 @@ from ferret_core.scscf import profile as scscf_profile
 from ferret_edge.late_start import late_start
 from ferret_edge.site import SIP_PORT, Site
 
+# What NAS protection puts around a message (TS 24.301 clause 9.1): nobody can make it without the device's keys.
+_KEYLESS = (
+    "**/NAS/Security header type",
+    "**/NAS/Message authentication code",
+    "**/NAS/Sequence number",
+    "**/NAS/ciphered",
+)
+
 
 @dataclass(slots=True)
 class EdgeContext:
     """`by_role`: what each NF's `import_context` gets. `assumed`: the same in words, a line each."""
 
+    imsi: str = ""  # by which the edge knows the subscriber
     by_role: dict[Role, dict[str, Any]] = field(default_factory=dict)
     assumed: list[str] = field(default_factory=list)
+    excused: dict[str, str] = field(default_factory=dict)  # pattern on a parameter → why it cannot be as recorded
+    bearers: tuple[Mapping[str, Any], ...] = ()  # that the device is taken to have had before the recording
 
     def give(self, role: Role, values: Mapping[str, Any], assumed: str = "") -> None:
         """Tell `role` these values; empty ones say nothing."""
@@ -42,8 +53,13 @@ class EdgeContext:
                 self.assumed.append(assumed)
 
 
-def context_for(plan: Plan, site: Site, capture: Sequence[SignallingMessage] = ()) -> EdgeContext:
-    """The context of a plan. `capture`: everything recorded with it, which shows more of the operators' habits."""
+def context_for(
+    plan: Plan, site: Site, enb_address: str = "", capture: Sequence[SignallingMessage] = ()
+) -> EdgeContext:
+    """The context of a plan. `capture`: everything recorded with it, which shows more of the operators' habits.
+
+    `enb_address`: of the emulated base station that stands in for the device's.
+    """
     own = [step.message for step in plan.steps]
     seen = list(capture) or own
     context = EdgeContext()
@@ -58,8 +74,23 @@ def context_for(plan: Plan, site: Site, capture: Sequence[SignallingMessage] = (
         policy = pcrf_recording.policy_from_recording(list(_diameter(seen)))
         context.give(Role.PCRF, policy, "PCRF policy: what the recorded rules authorise for the media asked for")
     _give_sip(context, plan, site, seen, own)
-    late_start(context, plan)
+    _give_late_start(context, plan, enb_address)
     return context
+
+
+def _give_late_start(context: EdgeContext, plan: Plan, enb_address: str) -> None:
+    """A device that attached before the recording began, and the address that it has."""
+    late = late_start(plan, enb_address)
+    context.imsi = late.imsi
+    context.assumed += late.assumed
+    if late.ue_context is None:
+        return
+    context.give(Role.MME, {"ue_contexts": [late.ue_context]})
+    context.excused.update(dict.fromkeys(_KEYLESS, "the recording holds no keys of the device, so NAS is unprotected"))
+    context.bearers = tuple(late.ue_context.get("bearers", ()))
+    addresses = {b["apn"]: b["paa"] for b in late.ue_context.get("bearers", ()) if b.get("paa")}
+    reserved = context.by_role.get(Role.PGW, {}).get("paa", {})
+    context.give(Role.PGW, {"paa": {**reserved, late.imsi: addresses}} if addresses else {})
 
 
 def _give_sip(

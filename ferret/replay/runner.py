@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from struct import Struct
 from time import monotonic
+from types import MappingProxyType
 from typing import Protocol
 
 from ferret.errors import FerretError
@@ -37,6 +38,7 @@ from ferret.replay.port import (
     Settled,
 )
 from ferret.replay.retry import RetryEngine, RetryPolicy
+from ferret.replay.rules.glob import matches
 from ferret.replay.verdict import Made, MessageResult, RecordingResult
 
 _NUMBER = Struct(">I")
@@ -101,22 +103,26 @@ class Replayer:
         self,
         plan: Plan,
         *,
+        imsi: str = "",
         ports: Mapping[Role, Port],
         queue: MessageQueue,
         translator: Translator,
         contexts: Mapping[Role, Mapping[str, object]],
         mover: Mover | None = None,
+        excused: Mapping[str, str] = MappingProxyType({}),
         times: ReplayTimes = DEFAULT_TIMES,
         clock: Callable[[], float] = monotonic,
         progress: Callable[[int], None] = lambda done: None,
     ) -> None:
         self.result = RecordingResult(plan, [MessageResult(step) for step in plan.steps])
         self._plan = plan
+        self._imsi = imsi or plan.subscriber
         self._ports = ports
         self._queue = queue
         self._translator = translator
         self._contexts = contexts
         self._mover = mover
+        self._excused = excused
         self._times = times
         self._clock = clock
         self._progress = progress
@@ -172,12 +178,20 @@ class Replayer:
         return self.result
 
     async def _begin(self) -> None:
+        """Context first: what it makes the NFs say to each other is not part of the recording."""
         snapshot = self._translator.snapshot()
         members = tuple(sorted(self._plan.members))
         await self._to_all(lambda number: Begin(number, self._plan.subscriber, members, snapshot))
-        for role, values in self._contexts.items():
-            if role in self._ports:
-                await self._command(role, Context(next(self._ids), values))
+        for role, values in self._in_order_of_need():
+            await self._command(role, Context(next(self._ids), values))
+        await self._settled()
+        await self._to_all(lambda number: Begin(number, self._plan.subscriber, members, snapshot))
+        self.result.added.clear()
+
+    def _in_order_of_need(self) -> list[tuple[Role, Mapping[str, object]]]:
+        """The MME last: what it takes over makes it use the others at once."""
+        known = [(role, values) for role, values in self._contexts.items() if role in self._ports]
+        return sorted(known, key=lambda item: item[0] is Role.MME)
 
     async def _messages(self) -> None:
         engine = RetryEngine(
@@ -259,12 +273,15 @@ class Replayer:
 
     async def _nothing_open(self, number: int) -> None:
         """Wait until no message before `number` is still to be made, or nothing is under way at the edge."""
-        if not self._open_before(number):
-            return
+        if self._open_before(number):
+            await self._settled(lambda: not self._open_before(number))
+
+    async def _settled(self, enough: Callable[[], bool] = lambda: False) -> None:
+        """Wait until nothing is under way between members any more, or until that is not needed."""
         until = self._clock() + self._times.output
         sums: tuple[int, int] = (-1, -1)
         since = self._clock()
-        while self._open_before(number) and self._clock() < until and not self._lost:
+        while not enough() and self._clock() < until and not self._lost:
             self._changed.clear()
             try:
                 await asyncio.wait_for(self._changed.wait(), _POLL)
@@ -272,13 +289,10 @@ class Replayer:
             except TimeoutError:
                 pass
             found = await self._sums()
-            if found[0] == found[1]:
-                if found == sums:
-                    return
-            elif found == sums and self._clock() - since > _UNCHANGED:
-                return
             if found != sums:
                 sums, since = found, self._clock()
+            elif found[0] == found[1] or self._clock() - since > _UNCHANGED:
+                return
 
     def _open_before(self, number: int) -> bool:
         return any(waiting < number for waiting in self._open)
@@ -299,7 +313,7 @@ class Replayer:
             return
         await self._nothing_open(number + 1)
         try:
-            await self._mover.prepare(self._plan.subscriber)
+            await self._mover.prepare(self._imsi)
             noted = await self._reconfigure()
             if noted.event != "reconfigured":
                 result.not_reconfigured = str(noted.fields.get("reason", noted.event))
@@ -307,7 +321,7 @@ class Replayer:
             result.reconfigured = True
             result.nas_protected = bool(noted.fields.get("nas_protected"))
             result.fallback_ms = (self._clock() - self._started) * 1000
-            result.user_plane = await self._mover.probe(self._plan.subscriber)
+            result.user_plane = await self._mover.probe(self._imsi)
         except ReplayAbandonedError:
             raise
         except FerretError as error:
@@ -315,7 +329,7 @@ class Replayer:
 
     async def _reconfigure(self) -> Noted:
         self._moved = asyncio.get_running_loop().create_future()
-        await self._command(Role.MME, Reconfigure(next(self._ids), self._plan.subscriber))
+        await self._command(Role.MME, Reconfigure(next(self._ids), self._imsi))
         try:
             return await asyncio.wait_for(self._moved, self._times.reconfiguration)
         except TimeoutError:
@@ -345,7 +359,14 @@ class Replayer:
         result.made = True
         self._open.discard(report.expected)
         contradictions = self._translator.learn(result.step.message, report)
-        result.differences = (*report.differences, *contradictions)
+        result.differences = tuple(self._with_excuse(d) for d in (*report.differences, *contradictions))
+
+    def _with_excuse(self, difference: Mapping[str, object]) -> Mapping[str, object]:
+        """A difference that follows from what had to be assumed is shown with its reason, but is of low risk."""
+        for pattern, reason in self._excused.items():
+            if matches(pattern, str(difference["parameter"])):
+                return {**difference, "risk": "low", "reason": reason}
+        return difference
 
     def _is_number(self, number: int) -> bool:
         return 0 <= number < len(self._taking_part)

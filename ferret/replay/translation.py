@@ -165,6 +165,11 @@ class Translation:
             return self._seeded(value)
         return None
 
+    def learnt(self, domain: Domain, value: Value, scope: str = "") -> Value | None:
+        """Like `edge`, but only from pairs: an NF's address that was seeded says nothing of other uses of it."""
+        found = self._forward.get(_Key(domain, scope, canonical(domain, value)))
+        return None if found is None else found.value
+
     def recorded(self, domain: Domain, value: Value, scope: str = "") -> Value | None:
         """What the recording used where the edge uses `value`; None if that is not known."""
         found = self._backward.get(_Key(domain, scope, canonical(domain, value)))

@@ -216,6 +216,8 @@ class _Reader:
             return
         self.profile["answer_time_zone"] = message.find(IeType.UE_TIME_ZONE) is not None
         self.profile["answer_uli"] = message.find(IeType.ULI) is not None
+        if "ue_time_zone" not in self.profile and (zone := message.view(gtpv2.UeTimeZone)) is not None:
+            self.profile["ue_time_zone"] = [zone.quarters, zone.daylight_saving]
         if message.type == gtpv2.MessageType.CREATE_BEARER_RESPONSE:
             contexts = message.bearer_contexts
             self.profile["answer_sgw_f_teid"] = any(one.find(IeType.F_TEID, 1) is not None for one in contexts)

@@ -157,7 +157,8 @@ def _body(message: sip.Message, translation: Translation) -> sip.Message:
 
     def address(match: re.Match[bytes]) -> bytes:
         old = match[2].decode("ascii")
-        new = translation.edge(Domain.UE_IP, old) or translation.edge(Domain.SDP_ADDRESS, old) or old
+        # A media relay may have the address of an NF that the edge stands in for; the media stay where they are.
+        new = translation.learnt(Domain.UE_IP, old) or translation.learnt(Domain.SDP_ADDRESS, old) or old
         return match[0] if new == old else match[1] + str(new).encode("ascii")
 
     body = _SDP_ADDRESS.sub(address, message.body)
