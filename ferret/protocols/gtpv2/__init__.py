@@ -37,17 +37,10 @@ from ferret.protocols.gtpv2.location import Location, Uli
 from ferret.protocols.gtpv2.names import ANSWERED_BY, ANSWERS, ie_name, message_name
 from ferret.protocols.gtpv2.parameters import parameters
 from ferret.protocols.gtpv2.pco import Ipcp, Pco, PcoContainer, PcoId
-from ferret.protocols.gtpv2.summary import summarise
-from ferret.protocols.gtpv2.views import (
-    Ambr,
-    Apn,
+from ferret.protocols.gtpv2.single_values import (
     ApnRestriction,
-    Arp,
     BearerControlMode,
     BearerFlags,
-    BearerQos,
-    BearerTft,
-    CauseIe,
     ChangeReportingAction,
     ChargingCharacteristics,
     ChargingId,
@@ -55,18 +48,11 @@ from ferret.protocols.gtpv2.views import (
     DetachType,
     Ebi,
     EpcTimer,
-    FlowQos,
-    Fqdn,
-    FTeid,
     Imsi,
-    Indication,
-    IpAddress,
     Mei,
     Msisdn,
     NodeFeatures,
     NodeType,
-    Paa,
-    PcoIe,
     PdnTypeIe,
     Pti,
     RatTypeIe,
@@ -74,11 +60,27 @@ from ferret.protocols.gtpv2.views import (
     RfspIndex,
     SelectionModeIe,
     ServiceIndicator,
-    ServingNetwork,
     SignallingPriorityIndication,
+    UliTimestamp,
+)
+from ferret.protocols.gtpv2.summary import summarise
+from ferret.protocols.gtpv2.views import (
+    Ambr,
+    Apn,
+    Arp,
+    BearerQos,
+    BearerTft,
+    CauseIe,
+    FlowQos,
+    Fqdn,
+    FTeid,
+    Indication,
+    IpAddress,
+    Paa,
+    PcoIe,
+    ServingNetwork,
     Tad,
     UeTimeZone,
-    UliTimestamp,
     f_teid,
 )
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from ferret.protocols.gtpv2.codec import Ie, Message, View
 from ferret.protocols.gtpv2.constants import IeType, MessageType
 from ferret.protocols.gtpv2.names import ANSWERED_BY
-from ferret.protocols.gtpv2.views import CauseIe, Ebi
+from ferret.protocols.gtpv2.single_values import Ebi
+from ferret.protocols.gtpv2.views import CauseIe
 
 Part = Ie | View | None
 """What messages are built from: an IE, a view (instance 0), or None for an IE that is left out."""

@@ -33,7 +33,8 @@ from ferret.protocols.gtpv2.events import (
     ResponseReceived,
 )
 from ferret.protocols.gtpv2.names import ANSWERED_BY, ANSWERS, COMMANDS, MESSAGE_NAMES
-from ferret.protocols.gtpv2.views import CauseIe, Recovery
+from ferret.protocols.gtpv2.single_values import Recovery
+from ferret.protocols.gtpv2.views import CauseIe
 from ferret.protocols.summary import Kind
 
 __all__ = [

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from ferret.errors import DecodeError
-from ferret.protocols.gtpv2 import views
+from ferret.protocols.gtpv2 import single_values, views
 from ferret.protocols.gtpv2.codec import Ie, Message, View
 from ferret.protocols.gtpv2.constants import IeType, IndicationFlag
 from ferret.protocols.gtpv2.location import Location, Uli
@@ -57,7 +57,7 @@ def _add_ies(ies: tuple[Ie, ...], prefix: str, found: list[Parameter]) -> None:
 
 def _bearer_key(ie: Ie, position: int) -> int:
     try:
-        ebi = ie.view(views.Ebi)
+        ebi = ie.view(single_values.Ebi)
     except DecodeError:
         return position
     return ebi.value if ebi is not None and ebi.value else position
@@ -80,11 +80,11 @@ def _add_ie(ie: Ie, path: str, found: list[Parameter]) -> None:
     found += [Parameter(path + name, value) for name, value in fields]
 
 
-def _digits(kind: type[views.Digits]) -> Reader:
+def _digits(kind: type[single_values.Digits]) -> Reader:
     return lambda value: (("", kind.decode(value).digits),)
 
 
-def _number(kind: type[views.Number]) -> Reader:
+def _number(kind: type[single_values.Number]) -> Reader:
     return lambda value: (("", kind.decode(value).value),)
 
 
@@ -260,5 +260,5 @@ _READERS: dict[int, Reader] = {
         views.UeTimeZone, ("Time Zone", "quarters"), ("Daylight Saving Time", "daylight_saving")
     ),
 }
-_READERS |= {kind.ie_type: _digits(kind) for kind in (views.Imsi, views.Mei, views.Msisdn)}
-_READERS |= {kind.ie_type: _number(kind) for kind in views.NUMBERS}
+_READERS |= {kind.ie_type: _digits(kind) for kind in (single_values.Imsi, single_values.Mei, single_values.Msisdn)}
+_READERS |= {kind.ie_type: _number(kind) for kind in single_values.NUMBERS}

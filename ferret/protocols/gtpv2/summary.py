@@ -8,7 +8,8 @@ from ferret.errors import DecodeError
 from ferret.protocols.gtpv2.codec import Ie, Message, kind_of
 from ferret.protocols.gtpv2.constants import IeType, InterfaceType, MessageType
 from ferret.protocols.gtpv2.names import ANSWERS
-from ferret.protocols.gtpv2.views import Apn, CauseIe, Ebi, FTeid, Imsi, Msisdn, Paa
+from ferret.protocols.gtpv2.single_values import Ebi, Imsi, Msisdn
+from ferret.protocols.gtpv2.views import Apn, CauseIe, FTeid, Paa
 from ferret.protocols.summary import Identifier, IdKind, Kind, Summary
 
 USER_PLANE: frozenset[int] = frozenset(

@@ -1,4 +1,4 @@
-"""Typed readings of IE values: subscriber, bearer, session and node. Clauses are those of TS 29.274.
+"""Typed readings of IE values that have several fields. Clauses are those of TS 29.274.
 
 `SomeView.decode(octets)` reads, `view.encode()` writes the value, `view.ie(instance)` the whole IE. Octets that a later
 release appends are accepted and, where a view has a field `rest`, kept.
@@ -15,249 +15,9 @@ from ferret.errors import DecodeError
 from ferret.protocols.gtpv2 import pco as pco_module
 from ferret.protocols.gtpv2.codec import View
 from ferret.protocols.gtpv2.constants import IeType, IndicationFlag
-from ferret.protocols.gtpv2.plmn import decode_plmn, decode_tbcd, encode_plmn, encode_tbcd
+from ferret.protocols.gtpv2.plmn import decode_plmn, encode_plmn
+from ferret.protocols.gtpv2.single_values import need
 from ferret.protocols.gtpv2.tft import Tft
-
-
-def _need(value: bytes, length: int, what: str) -> bytes:
-    if len(value) < length:
-        raise DecodeError(f"{what} needs {length} octets, {len(value)} are there", len(value))
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Digits(View):
-    """A TBCD string."""
-
-    digits: str
-
-    @classmethod
-    def decode(cls, value: bytes) -> Self:
-        """Read a value. Raises DecodeError."""
-        return cls(decode_tbcd(value))
-
-    def encode(self) -> bytes:
-        """The octets. Raises ValueError where a character is no TBCD digit."""
-        return encode_tbcd(self.digits)
-
-
-@dataclass(frozen=True, slots=True)
-class Imsi(Digits):
-    """IMSI (clause 8.3)."""
-
-    ie_type: ClassVar[int] = IeType.IMSI
-
-
-@dataclass(frozen=True, slots=True)
-class Mei(Digits):
-    """Mobile Equipment Identity, an IMEI or IMEISV (clause 8.10)."""
-
-    ie_type: ClassVar[int] = IeType.MEI
-
-
-@dataclass(frozen=True, slots=True)
-class Msisdn(Digits):
-    """MSISDN with its country code, without plus sign (clause 8.11)."""
-
-    ie_type: ClassVar[int] = IeType.MSISDN
-
-
-@dataclass(frozen=True, slots=True)
-class Number(View):
-    """An unsigned number of `size` octets."""
-
-    value: int
-    size: ClassVar[int] = 1
-    mask: ClassVar[int] = 0xFFFFFFFF
-
-    @classmethod
-    def decode(cls, value: bytes) -> Self:
-        """Read a value. Raises DecodeError."""
-        return cls(int.from_bytes(_need(value, cls.size, cls.__name__)[: cls.size], "big") & cls.mask)
-
-    def encode(self) -> bytes:
-        """The octets. Raises OverflowError where the number does not fit."""
-        return self.value.to_bytes(self.size, "big")
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery(Number):
-    """Recovery: the sender's restart counter (clause 8.5)."""
-
-    ie_type: ClassVar[int] = IeType.RECOVERY
-
-
-@dataclass(frozen=True, slots=True)
-class Ebi(Number):
-    """EPS Bearer ID (clause 8.8)."""
-
-    ie_type: ClassVar[int] = IeType.EBI
-    mask: ClassVar[int] = 15
-
-
-@dataclass(frozen=True, slots=True)
-class RatTypeIe(Number):
-    """RAT Type (clause 8.17), a constants.RatType."""
-
-    ie_type: ClassVar[int] = IeType.RAT_TYPE
-
-
-@dataclass(frozen=True, slots=True)
-class PdnTypeIe(Number):
-    """PDN Type (clause 8.34), a constants.PdnType."""
-
-    ie_type: ClassVar[int] = IeType.PDN_TYPE
-    mask: ClassVar[int] = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Pti(Number):
-    """Procedure Transaction ID (clause 8.35)."""
-
-    ie_type: ClassVar[int] = IeType.PTI
-
-
-@dataclass(frozen=True, slots=True)
-class ChargingId(Number):
-    """Charging ID (clause 8.29)."""
-
-    ie_type: ClassVar[int] = IeType.CHARGING_ID
-    size: ClassVar[int] = 4
-
-
-@dataclass(frozen=True, slots=True)
-class ChargingCharacteristics(Number):
-    """Charging Characteristics (clause 8.30): two octets as one number."""
-
-    ie_type: ClassVar[int] = IeType.CHARGING_CHARACTERISTICS
-    size: ClassVar[int] = 2
-
-
-@dataclass(frozen=True, slots=True)
-class ApnRestriction(Number):
-    """APN Restriction (clause 8.57)."""
-
-    ie_type: ClassVar[int] = IeType.APN_RESTRICTION
-
-
-@dataclass(frozen=True, slots=True)
-class SelectionModeIe(Number):
-    """Selection Mode (clause 8.58), a constants.SelectionMode."""
-
-    ie_type: ClassVar[int] = IeType.SELECTION_MODE
-    mask: ClassVar[int] = 3
-
-
-@dataclass(frozen=True, slots=True)
-class DelayValue(Number):
-    """Delay before the next Downlink Data Notification, in units of 50 ms (clause 8.27)."""
-
-    ie_type: ClassVar[int] = IeType.DELAY_VALUE
-
-
-@dataclass(frozen=True, slots=True)
-class BearerFlags(Number):
-    """Bearer Flags (clause 8.32): bit 1 PPC, 2 VB, 3 Vind, 4 ASI."""
-
-    ie_type: ClassVar[int] = IeType.BEARER_FLAGS
-
-
-@dataclass(frozen=True, slots=True)
-class BearerControlMode(Number):
-    """Bearer Control Mode (clause 8.60): 0 UE only, 1 UE and network."""
-
-    ie_type: ClassVar[int] = IeType.BEARER_CONTROL_MODE
-
-
-@dataclass(frozen=True, slots=True)
-class NodeType(Number):
-    """Node Type (clause 8.65): 0 MME, 1 SGSN."""
-
-    ie_type: ClassVar[int] = IeType.NODE_TYPE
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeReportingAction(Number):
-    """Change Reporting Action (clause 8.61)."""
-
-    ie_type: ClassVar[int] = IeType.CHANGE_REPORTING_ACTION
-
-
-@dataclass(frozen=True, slots=True)
-class DetachType(Number):
-    """Detach Type (clause 8.81)."""
-
-    ie_type: ClassVar[int] = IeType.DETACH_TYPE
-
-
-@dataclass(frozen=True, slots=True)
-class NodeFeatures(Number):
-    """Node Features (clause 8.83): bit 1 PRN, 2 MABR, 3 NTSR, 4 CIOT, 5 S1UN, 6 ETH, 7 MTEDT, 8 PSSET."""
-
-    ie_type: ClassVar[int] = IeType.NODE_FEATURES
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceIndicator(Number):
-    """Service indicator (clause 8.79): 1 CS call, 2 SMS."""
-
-    ie_type: ClassVar[int] = IeType.SERVICE_INDICATOR
-
-
-@dataclass(frozen=True, slots=True)
-class EpcTimer(Number):
-    """EPC Timer (clause 8.87): unit in bits 8 to 6, value in bits 5 to 1."""
-
-    ie_type: ClassVar[int] = IeType.EPC_TIMER
-
-
-@dataclass(frozen=True, slots=True)
-class UliTimestamp(Number):
-    """ULI Timestamp (clause 8.101): seconds since 1900-01-01, UTC."""
-
-    ie_type: ClassVar[int] = IeType.ULI_TIMESTAMP
-    size: ClassVar[int] = 4
-
-
-@dataclass(frozen=True, slots=True)
-class RfspIndex(Number):
-    """RFSP Index (clause 8.77)."""
-
-    ie_type: ClassVar[int] = IeType.RFSP_INDEX
-    size: ClassVar[int] = 2
-
-
-@dataclass(frozen=True, slots=True)
-class SignallingPriorityIndication(Number):
-    """Signalling Priority Indication (clause 8.88): bit 1 LAPI."""
-
-    ie_type: ClassVar[int] = IeType.SIGNALLING_PRIORITY_INDICATION
-
-
-NUMBERS: tuple[type[Number], ...] = (
-    Recovery,
-    Ebi,
-    RatTypeIe,
-    PdnTypeIe,
-    Pti,
-    ChargingId,
-    ChargingCharacteristics,
-    ApnRestriction,
-    SelectionModeIe,
-    DelayValue,
-    BearerFlags,
-    BearerControlMode,
-    NodeType,
-    ChangeReportingAction,
-    DetachType,
-    NodeFeatures,
-    ServiceIndicator,
-    EpcTimer,
-    UliTimestamp,
-    RfspIndex,
-    SignallingPriorityIndication,
-)
-"""Every view that is one number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +40,7 @@ class CauseIe(View):
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read a value. Raises DecodeError."""
-        flags = _need(value, 2, "Cause")[1]
+        flags = need(value, 2, "Cause")[1]
         offending = value[2:6] if len(value) >= 6 else bytes(4)
         return cls(value[0], bool(flags & 4), bool(flags & 2), bool(flags & 1), offending[0], offending[3] & 15)
 
@@ -363,7 +123,7 @@ class Ambr(View):
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read a value. Raises DecodeError."""
-        return cls(*struct.unpack_from("!II", _need(value, 8, "AMBR")))
+        return cls(*struct.unpack_from("!II", need(value, 8, "AMBR")))
 
     def encode(self) -> bytes:
         """The octets."""
@@ -453,14 +213,14 @@ class Paa(View):
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read a value. Raises DecodeError."""
-        kind = _need(value, 1, "PAA")[0] & 7
+        kind = need(value, 1, "PAA")[0] & 7
         match kind:
             case 1:
-                return cls(kind, ipv4=str(IPv4Address(_need(value, 5, "PAA")[1:5])))
+                return cls(kind, ipv4=str(IPv4Address(need(value, 5, "PAA")[1:5])))
             case 2:
-                return cls(kind, "", str(IPv6Address(_need(value, 18, "PAA")[2:18])), value[1])
+                return cls(kind, "", str(IPv6Address(need(value, 18, "PAA")[2:18])), value[1])
             case 3:
-                _need(value, 22, "PAA")
+                need(value, 22, "PAA")
                 return cls(kind, str(IPv4Address(value[18:22])), str(IPv6Address(value[2:18])), value[1])
             case _:
                 return cls(kind)
@@ -489,7 +249,7 @@ class FlowQos(View):
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read a value. Raises DecodeError."""
-        _need(value, 21, "Flow QoS")
+        need(value, 21, "Flow QoS")
         return cls(value[0], *(int.from_bytes(value[at : at + 5], "big") for at in (1, 6, 11, 16)))
 
     def encode(self) -> bytes:
@@ -515,7 +275,7 @@ class BearerQos(View):
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read a value. Raises DecodeError."""
-        arp = _need(value, 22, "Bearer QoS")[0]
+        arp = need(value, 22, "Bearer QoS")[0]
         rates = (int.from_bytes(value[at : at + 5], "big") for at in (2, 7, 12, 17))
         return cls(value[1], arp >> 2 & 15, arp >> 6 & 1, arp & 1, *rates)
 
@@ -538,7 +298,7 @@ class Arp(View):
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read a value. Raises DecodeError."""
-        arp = _need(value, 1, "ARP")[0]
+        arp = need(value, 1, "ARP")[0]
         return cls(arp >> 2 & 15, arp >> 6 & 1, arp & 1)
 
     def encode(self) -> bytes:
@@ -556,7 +316,7 @@ class ServingNetwork(View):
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read a value. Raises DecodeError."""
-        return cls(decode_plmn(_need(value, 3, "Serving Network")[:3]))
+        return cls(decode_plmn(need(value, 3, "Serving Network")[:3]))
 
     def encode(self) -> bytes:
         """The octets."""
@@ -581,9 +341,9 @@ class FTeid(View):
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read a value. Raises DecodeError."""
-        flags = _need(value, 5, "F-TEID")[0]
+        flags = need(value, 5, "F-TEID")[0]
         end = 5 + (4 if flags & 0x80 else 0) + (16 if flags & 0x40 else 0)
-        _need(value, end, "F-TEID")
+        need(value, end, "F-TEID")
         ipv4 = str(IPv4Address(value[5:9])) if flags & 0x80 else ""
         ipv6 = str(IPv6Address(value[end - 16 : end])) if flags & 0x40 else ""
         return cls(flags & 0x3F, int.from_bytes(value[1:5], "big"), ipv4, ipv6)
@@ -651,7 +411,7 @@ class UeTimeZone(View):
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read a value. Raises DecodeError."""
-        _need(value, 2, "UE Time Zone")
+        need(value, 2, "UE Time Zone")
         size = (value[0] & 7) * 10 + (value[0] >> 4)
         return cls(-size if value[0] & 8 else size, value[1] & 3)
 

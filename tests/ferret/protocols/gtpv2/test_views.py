@@ -35,6 +35,7 @@ from ferret.protocols.gtpv2 import (
     UeTimeZone,
     Uli,
     View,
+    single_values,
     views,
 )
 from ferret.protocols.gtpv2.tft import (
@@ -80,7 +81,11 @@ def test_a_value_is_coded_as_its_clause_says(view: View, octets: str) -> None:
 
 
 def test_views_re_encode_every_captured_value(samples: list[Any]) -> None:
-    kinds = {kind.ie_type: kind for kind in vars(views).values() if isinstance(kind, type) and "ie_type" in vars(kind)}
+    kinds = {
+        kind.ie_type: kind
+        for kind in (*vars(views).values(), *vars(single_values).values())
+        if isinstance(kind, type) and "ie_type" in vars(kind)
+    }
     kinds |= {Uli.ie_type: Uli}
     counted = 0
     malformed: list[Any] = []
