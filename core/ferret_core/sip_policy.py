@@ -76,7 +76,8 @@ class Policy:
     server: str = ""  # Server in answers of its own
     user_agent: str = ""  # User-Agent in requests of its own
     contact_alias: bool = False  # a UE's Contact gets ";alias=address~port~transport" (1 UDP, 2 TCP)
-    media_relay: bool = False  # a UE's media address is replaced by a relay's
+    contact_params_header: str = ""  # on the way to a UE, what this field holds goes behind the Contact
+    media_relay: str = ""  # address of a media relay that stands in for a UE's; "": there is none
 
 
 def policy_from(values: Mapping[str, Any], default: Policy) -> Policy:

@@ -157,7 +157,10 @@ def sip_habits(history: History) -> dict[str, Any]:
             ";alias=" in hop.sent.sip.first("Contact") and ";alias=" not in hop.received.sip.first("Contact")
             for hop in contacts
         )
-        habits["media_relay"] = any(_media_moved(hop) for hop in from_ue)
+        habits["media_relay"] = most_common(filter(None, map(_relay, from_ue)))
+    names = {name for hop in history.hops if hop.sent.recorded.to_nf.role is Role.UE for name in _given_back(hop)}
+    if names:
+        habits["contact_params_header"] = min(names)
     return habits
 
 
@@ -165,12 +168,22 @@ def _comes_from_ue(hop: Hop) -> bool:
     return hop.received.recorded.from_nf.role is Role.UE
 
 
-def _media_moved(hop: Hop) -> bool:
+def _relay(hop: Hop) -> str:
+    """The address that the NF put in place of the UE's; "" where it put none."""
     try:
         before, after = sip.sdp.decode(hop.received.sip.body), sip.sdp.decode(hop.sent.sip.body)
     except DecodeError:
-        return False
-    return before.connection != after.connection
+        return ""
+    return after.connection if before.connection != after.connection else ""
+
+
+def _given_back(hop: Hop) -> Iterator[str]:
+    """Fields that were taken off while their content went behind the Contact."""
+    before, after = hop.received.sip.first("Contact"), hop.sent.sip.first("Contact")
+    if before and after.startswith(f"{before};"):
+        for line in hop.received.sip.headers:
+            if after == f"{before};{line.value}" and not hop.sent.sip.has(line.canonical):
+                yield line.canonical
 
 
 # ---- header fields

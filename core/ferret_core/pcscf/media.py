@@ -98,6 +98,9 @@ def answered(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Message
     description = sdp_of(answer) if context.method in _NEGOTIATING and answer.status < 300 else None
     shown = relayed(pcscf, context, answer) if from_ue else answer
 
+    if not from_ue:
+        shown = _with_contact_params(pcscf, answer)
+
     def forward(_: float) -> list[Output]:
         return [pcscf._send_upstream(context, shown)]
 
@@ -110,6 +113,15 @@ def answered(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Message
         return forward(now)
     offer, ue_offered = offered
     return _authorise(pcscf, leg, offer, description, ue_offered, forward, now)
+
+
+def _with_contact_params(pcscf: Pcscf, answer: sip.Message) -> sip.Message:
+    """Where a P-CSCF carries a Contact's parameters in a field of its own besides: put behind the Contact again."""
+    name = pcscf.policy.contact_params_header
+    params = answer.first(name) if name else ""
+    if not params or not answer.has("Contact"):
+        return answer
+    return answer.replace_first_value("Contact", f"{answer.first('Contact')};{params}").remove(name)
 
 
 def answer_in_request(
@@ -129,7 +141,7 @@ def relayed(pcscf: Pcscf, context: Context, message: sip.Message) -> sip.Message
     leg = leg_of(pcscf, context) if description is not None else None
     if description is None or leg is None:
         return message
-    address = pcscf.address.partition(":")[0]
+    address = pcscf.policy.media_relay
     description = description.with_connection(address).with_origin_address(address)
     for index, part in enumerate(description.media):
         if part.port:

@@ -343,6 +343,65 @@ def test_a_registration_lasts_as_long_as_the_registrar_says(pcscf: Pcscf) -> Non
     assert pcscf.leftovers()["registrations"] == 1
 
 
+def _habits(pcscf: Pcscf, **habits: object) -> None:
+    pcscf.import_context({"profile": {"sip": habits}}, 0.0)
+
+
+def test_where_an_operator_does_so_the_contact_says_where_the_ue_really_is(pcscf: Pcscf) -> None:
+    _habits(pcscf, contact_alias=True)
+    assert _called(pcscf).first("Contact") == "<sip:a@10.0.0.1:5060;alias=10.0.0.1~5060~1>"
+    back = _request("BYE", uri="sip:a@10.0.0.1:5060;alias=10.0.0.9~5099~1", to=";tag=x", branch="z9hG4bKback")
+    outputs = pcscf.receive(_mw(back), 1.0)
+    assert _message(outputs, "BYE").request_uri == "sip:a@10.0.0.1:5060"
+    assert isinstance(outputs[0], Send)
+    assert outputs[0].peer == Peer(Role.UE, "10.0.0.9:5099")
+
+
+def test_where_an_operator_has_a_media_relay_its_address_replaces_the_ue_s(pcscf: Pcscf) -> None:
+    _habits(pcscf, media_relay="192.0.2.77")
+    description = sip.sdp.decode(_called(pcscf).body)
+    assert description.connection == "192.0.2.77"
+    assert description.origin[5] == "192.0.2.77"
+    port = description.media[0].port
+    assert port >= 49152
+    assert description.media[0].attributes("rtcp") == (str(port + 1),)
+
+
+def test_a_relay_s_address_is_not_what_the_pcrf_is_told(pcscf: Pcscf) -> None:
+    _habits(pcscf, media_relay="192.0.2.77")
+    invite = _called(pcscf)
+    asked = _aar(pcscf.receive(_mw(_answer(invite, 183, _sdp("192.0.2.78"))), 1.0))
+    flows = [value for path, value in diameter.parameters(asked.message) if "Flow-Description" in path]  # type: ignore[arg-type]
+    assert flows[0] == "permit out 17 from 192.0.2.78 4000 to 10.0.0.1 4000"
+
+
+def test_a_request_that_changes_transport_is_record_routed_for_both(pcscf: Pcscf) -> None:
+    invite = _request("INVITE").with_header("Via", "SIP/2.0/TCP 10.0.0.1:5060;branch=z9hG4bKtcp")
+    out = _message(pcscf.receive(_gm(invite), 0.0), "INVITE")
+    assert out.values("Record-Route") == (
+        "<sip:mo@172.22.0.21;r2=on;lr>",
+        "<sip:mo@172.22.0.21;transport=tcp;r2=on;lr>",
+    )
+    routes = ("Route", ", ".join(reversed(out.values("Record-Route"))) + ", <sip:172.22.0.20;lr>")
+    bye = _request("BYE", routes, uri="sip:b@x", to=";tag=b", branch="z9hG4bKbye", number=2)
+    assert _message(pcscf.receive(_gm(bye), 1.0), "BYE").values("Route") == ("<sip:172.22.0.20;lr>",)
+
+
+def test_what_an_operator_carries_beside_a_contact_is_put_back(pcscf: Pcscf) -> None:
+    _habits(pcscf, contact_params_header="C-Params")
+    answer = _answer(_called(pcscf), 180).append("Contact", "<sip:b@x>;video").append("C-Params", "video;audio")
+    shown = _message(pcscf.receive(_mw(answer), 1.0), "180 (INVITE)")
+    assert shown.first("Contact") == "<sip:b@x>;video;video;audio"
+    assert not shown.has("C-Params")
+
+
+def test_a_method_that_an_operator_answers_at_once_gets_its_100(pcscf: Pcscf) -> None:
+    _habits(pcscf, trying=["REGISTER"], trying_reason="Wait", server="P-CSCF")
+    trying = _message(pcscf.receive(_gm(_register(1)), 0.0), "100 (REGISTER)")
+    assert (trying.reason, trying.first("Server")) == ("Wait", "P-CSCF")
+    assert ";tag=" not in trying.first("To")
+
+
 def test_context_with_unknown_or_wrong_keys_is_refused(pcscf: Pcscf) -> None:
     for context in (
         {"nonsense": 1},
