@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ferret.commands.output import print_json, printable
 from ferret.errors import RecordError
 from ferret.records.journal import Journal, JournalEntry
 from ferret.records.recording import Recording
@@ -68,7 +68,7 @@ def recordings(directory: Path, key_file: Path | None, as_json: bool, delete: tu
         listed = [_look(journal, entry) for entry in journal.recordings()]
     if as_json:
         found = {"journal": str(directory), "recordings": [one.as_json() for one in listed], "damage": journal.damage}
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
     elif listed:
         _print(listed, Console(width=None if sys.stdout.isatty() else _UNLIMITED))
     else:
@@ -166,7 +166,7 @@ def _look(journal: Journal, entry: JournalEntry) -> _Listed:
 def _delete(journal: Journal, names: tuple[str, ...]) -> None:
     for name in [full_id(journal, name) for name in names]:
         journal.forget(name)
-        click.echo(f"deleted {name}")
+        click.echo(printable(f"deleted {name}"))
 
 
 def _print(listed: list[_Listed], console: Console) -> None:
@@ -185,7 +185,7 @@ def _print(listed: list[_Listed], console: Console) -> None:
         quality = "damaged" if one.quality is None else f"{one.quality:.0%}"
         whose = (entry.subscriber, entry.service) if wide else ()
         cells = (entry.id, *whose, moment(entry.begin_ns).replace("T", " "), str(entry.messages), quality)
-        table.add_row(*map(Text, (*cells, _size(one.octets), one.holes)))
+        table.add_row(*(Text(printable(cell)) for cell in (*cells, _size(one.octets), one.holes)))
     console.print(table)
 
 

@@ -43,6 +43,18 @@ def write_pcap(frames: Sequence[Frame], magic: bytes = PCAP_HEADER, link_type: i
     return magic + struct.pack("<I", link_type) + b"".join(records)
 
 
+def write_pcapng(frames: Sequence[Frame]) -> bytes:
+    """A little-endian pcapng file of these frames: one section, one Ethernet interface."""
+    blocks = [(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)), (1, struct.pack("<HHI", ETHERNET, 0, 0))]
+    for frame in frames:
+        microseconds = frame.seconds * 1_000_000 + frame.fraction // 1000
+        head = (0, microseconds >> 32, microseconds & 0xFFFFFFFF, len(frame.octets), frame.wire_length)
+        blocks.append((6, struct.pack("<IIIII", *head) + frame.octets + bytes(-len(frame.octets) % 4)))
+    return b"".join(
+        struct.pack("<II", kind, 12 + len(body)) + body + struct.pack("<I", 12 + len(body)) for kind, body in blocks
+    )
+
+
 def _address(text: str) -> bytes:
     return bytes(map(int, text.split(".")))
 
@@ -76,9 +88,9 @@ def sctp(source: str, source_port: int, destination: str, port: int, payload: by
 
 @pytest.fixture(scope="session")
 def craft() -> SimpleNamespace:
-    """The builders: `udp`, `tcp`, `sctp`, `ipv4`, `read_pcap`, `write_pcap`, `Frame`."""
+    """The builders: `udp`, `tcp`, `sctp`, `read_pcap`, `write_pcap`, `write_pcapng`."""
     return SimpleNamespace(
-        udp=udp, tcp=tcp, sctp=sctp, ipv4=ipv4, read_pcap=read_pcap, write_pcap=write_pcap, Frame=Frame
+        udp=udp, tcp=tcp, sctp=sctp, read_pcap=read_pcap, write_pcap=write_pcap, write_pcapng=write_pcapng
     )
 
 

@@ -117,7 +117,7 @@ INSERTED = {
     ),
     "GTPv2-C with IEs that are garbage": (
         *("udp", 2123, b"\x48\x20" + struct.pack(">H", 200) + b"\xff" * 200),
-        "an IE is longer than the message",
+        "GTPv2-C that cannot be decoded",
     ),
     "one octet on port 2123": ("udp", 2123, b"\x48", "no GTPv2-C on port 2123"),
     "garbage on port 5060": ("udp", 5060, GARBAGE, "no SIP start line on port 5060"),
@@ -235,3 +235,102 @@ def test_a_cut_snaplen_marks_what_it_cut_and_keeps_the_rest(
     assert kept.total() < len(before)
     assert any("cut" in line for line in _inspected(run, cut)["damage"])
     assert run("record", cut, "--journal", tmp_path / "journal").status == 0
+
+
+# ---- a recording with a hole
+
+HOLES = {
+    # what is taken out of the capture: protocol, interface, name; what the hole is called
+    "in a TCP stream": ("Gx", "RAR", "hole before"),
+    "in an SCTP association": ("S1-MME", "E-RABSetupResponse", "hole before"),
+}
+
+
+@pytest.mark.parametrize("what", HOLES)
+def test_a_hole_is_named_in_the_recordings_that_it_is_in(
+    what: str, run: Run, spoilt: Spoilt, capture: Callable[[str], Path], tmp_path: Path
+) -> None:
+    interface, name, says = HOLES[what]
+    messages = record_file(capture("open5gs-volte.pcap")).capture.messages
+    frame = next(m for m in messages if m.name == name and m.interface == interface).captured.frame
+
+    _, bad = spoilt("open5gs-volte.pcap", lambda frames: frames[: frame - 1] + frames[frame:])
+    found = _inspected(run, bad)
+    holed = {r["id"]: [hole["what"] for hole in r["holes"]] for r in found["recordings"] if r["holes"]}
+    assert "999700000000002-volte-1" in holed
+    assert all(says in hole for hole in holed["999700000000002-volte-1"])
+    ran = run("record", bad, "--journal", tmp_path, "--service", "volte")
+    assert ran.status == 0
+    assert says in ran.stdout
+    listed = run("recordings", "--journal", tmp_path, "--json")
+    assert says in json.loads(listed.stdout)["recordings"][0]["holes"][0]["what"]
+
+
+# ---- journals
+
+
+@pytest.fixture
+def journal(run: Run, capture: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A journal with the recordings of one capture."""
+    assert run("record", capture("open5gs-attach.pcap"), "--journal", tmp_path / "journal").status == 0
+    return tmp_path / "journal"
+
+
+def test_a_journal_of_a_newer_version_is_refused_and_left_alone(
+    journal: Path, run: Run, capture: Callable[[str], Path]
+) -> None:
+    segment = journal / "000001.journal"
+    octets = bytearray(segment.read_bytes())
+    octets[8:10] = b"\x00\x02"
+    segment.write_bytes(octets)
+    for command in (("record", capture("open5gs-volte.pcap")), ("recordings",)):
+        ran = run(*command, "--journal", journal)
+        assert (ran.status, ran.stdout) == (2, "")
+        assert ran.stderr.count("\n") == 1
+        assert "journal format version 2" in ran.stderr
+    assert segment.read_bytes() == octets
+
+
+def test_a_broken_tail_is_said_once_and_costs_only_itself(
+    journal: Path, run: Run, capture: Callable[[str], Path]
+) -> None:
+    segment = journal / "000001.journal"
+    before = run("recordings", "--journal", journal).stdout.splitlines()
+    segment.write_bytes(segment.read_bytes()[:-40])  # within the last recording
+    listed = run("recordings", "--journal", journal)
+    assert listed.status == 0
+    assert listed.stdout.splitlines() == before[:-1]
+    assert listed.stderr.count("\n") == 1
+    assert "an unfinished write at the end" in listed.stderr
+    again = run("record", capture("open5gs-attach.pcap"), "--journal", journal)
+    assert again.status == 0
+    assert [": written" in line for line in again.stdout.splitlines()] == [False, False, True]
+    healed = run("recordings", "--journal", journal)
+    assert (healed.stderr, len(healed.stdout.splitlines())) == ("", len(before))
+
+
+@pytest.mark.parametrize(
+    ("key", "says"), [(None, "cannot be read"), (b"short", "must hold exactly 32"), (bytes(32), "another key")]
+)
+def test_a_journal_whose_key_is_not_there_or_another_is_refused(
+    key: bytes | None, says: str, journal: Path, run: Run, capture: Callable[[str], Path]
+) -> None:
+    (journal / "key").unlink()
+    if key is not None:
+        (journal / "key").write_bytes(key)
+        (journal / "key").chmod(0o600)
+    for command in (("record", capture("open5gs-volte.pcap")), ("recordings",)):
+        ran = run(*command, "--journal", journal)
+        assert (ran.status, ran.stdout) == (2, "")
+        assert ran.stderr.count("\n") == 1
+        assert says in ran.stderr
+
+
+def test_a_directory_with_something_else_in_it_is_no_journal(
+    run: Run, capture: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "000001.journal").write_bytes(b"GIF89a" + bytes(100))
+    ran = run("record", capture("open5gs-attach.pcap"), "--journal", tmp_path)
+    assert ran.status == 2
+    assert "is not a FERRET journal" in ran.stderr
+    assert (tmp_path / "000001.journal").read_bytes() == b"GIF89a" + bytes(100)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from ferret.commands.output import encodable, print_json, printable
 from ferret.errors import DecodeError, RecordError
 from ferret.ladder import html_page, ladder_of, text_lines
 from ferret.records.decoding import doors
@@ -20,6 +20,7 @@ from ferret_agents.commands.progress import recording_progress
 from ferret_agents.pipeline import RecordedFile, record_file, usable
 
 _ALL = "all"
+_UNLIMITED = 1000  # columns: what is not read on a terminal is never folded
 
 
 @click.command()
@@ -30,26 +31,26 @@ _ALL = "all"
 def inspect(file: Path, as_json: bool, ladder: str | None, html: Path | None) -> None:
     """Show what is in the capture FILE (pcap or pcapng).
 
-    NFs and how they were found, interfaces, messages by type, subscribers and their services, what is missing or
-    damaged; as a table, as JSON, or as a ladder diagram per subscriber.
+    Its network functions and their interfaces, messages by type, subscribers and their services, what is missing or
+    damaged; as tables, as JSON, or as a ladder diagram per subscriber.
     """
     with recording_progress(file) as progress:
         recorded = usable(record_file(file, progress=progress))
     if html is not None:
         _write(html, _page(recorded))
     if as_json:
-        click.echo(json.dumps(overview(recorded), indent=2, ensure_ascii=False))
+        print_json(overview(recorded))
     elif ladder is not None:
         _print_ladder(recorded, ladder)
     elif html is None:
-        print_overview(recorded, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+        print_overview(recorded, Console(highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED))
 
 
 def _print_ladder(recorded: RecordedFile, wanted: str) -> None:
     title, messages = _chosen(recorded, wanted)
     width = Console().width if sys.stdout.isatty() else 0
     for line in text_lines(ladder_of(title, messages), width):
-        click.echo(line)
+        click.echo(printable(line))
 
 
 def _chosen(recorded: RecordedFile, wanted: str) -> tuple[str, tuple[SignallingMessage, ...]]:
@@ -100,7 +101,7 @@ def _details(messages: Iterable[SignallingMessage]) -> dict[int, str]:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(encodable(text), encoding="utf-8")
     except OSError as error:
         raise RecordError(f"cannot write {path}: {error.strerror}") from error
     click.echo(f"wrote {path}", err=True)

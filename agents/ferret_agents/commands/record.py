@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from ferret.commands.output import print_json, printable
 from ferret.commands.recordings import journal_option, key_option, moment, opened
 from ferret.errors import RecordError
 from ferret.records.journal import Journal
@@ -40,13 +40,13 @@ def record(file: Path, directory: Path, service: str | None, key_file: Path | No
     damage = damage_lines(recorded)
     if damage:
         more = f" (and {len(damage) - 1} more; see 'ferret inspect')" if len(damage) > 1 else ""
-        click.echo(f"ferret: warning: {file}: {damage[0]}{more}", err=True)
+        click.echo(printable(f"ferret: warning: {file}: {damage[0]}{more}"), err=True)
     if as_json:
         found = {"journal": str(directory), "file": str(file), "recordings": [one.as_json() for one in outcomes]}
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
         return
     for one in outcomes:
-        click.echo(one.line())
+        click.echo(printable(one.line()))
 
 
 @dataclass(frozen=True, slots=True)
