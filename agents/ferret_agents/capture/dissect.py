@@ -15,7 +15,7 @@ from ferret.errors import DecodeError
 from ferret.protocols import s1ap
 from ferret.protocols.summary import Protocol
 from ferret.records.message import CapturedMessage, Endpoint, Flaw
-from ferret_agents.capture import classify, esp, ip, link, tunnel
+from ferret_agents.capture import classify, esp, ip, link, overlay, tunnel
 from ferret_agents.capture.files import Record
 from ferret_agents.capture.ledger import DAMAGED, USED, Ledger
 from ferret_agents.capture.sctp import Associations, UserMessage
@@ -24,7 +24,7 @@ from ferret_agents.capture.tcp import Flow, Segment, TcpStreams
 MAX_TUNNELS = 4  # how deep a packet may be packed into others
 SCTP_IN_UDP_PORT = 9899  # RFC 6951
 _SWEEP_NS = 100_000_000  # how often, in capture time, reassembly looks for what has waited too long
-_OTHER_PROTOCOLS = {1: "icmp", 2: "igmp", 47: "gre", 58: "icmpv6", 59: "no next header", 89: "ospf", 103: "pim"}
+_OTHER_PROTOCOLS = {1: "icmp", 2: "igmp", 58: "icmpv6", 59: "no next header", 89: "ospf", 103: "pim"}
 
 S1AP_MME = Endpoint("", 36412)
 """Where a capture has S1AP without IP: the MME's side, by the direction of the message."""
@@ -68,6 +68,7 @@ class Dissector:
         self.ledger = ledger if ledger is not None else Ledger()
         self.messages: Counter[str] = Counter()  # messages found, by protocol
         self.link_types: Counter[int] = Counter()  # frames by link type
+        self.unsupported = 0  # frames of link types that nobody knows
         self._out: list[CapturedMessage] = []
         self._clock = 0
         self._swept = 0
@@ -76,7 +77,7 @@ class Dissector:
         self._sctp = Associations(self.ledger, self._user_message)
 
     def feed(self, record: Record) -> list[CapturedMessage]:
-        """Dissect one frame. Never raises, but for RecordError at a link type that nobody knows."""
+        """Dissect one frame. Never raises; a frame of a link type that nobody knows is ignored."""
         frame, at_ns, link_type, octets, wire_length = record
         ledger = self.ledger
         ledger.begin(frame)
@@ -86,7 +87,12 @@ class Dissector:
             if at_ns - self._swept > _SWEEP_NS:
                 self._sweep()
         try:
-            protocol, start = link.walk_of(link_type)(octets)
+            walk = link.walk_of(link_type)
+            if walk is None:
+                ledger.end(frame, f"link type {link_type} (not supported)")
+                self.unsupported += 1
+                return []
+            protocol, start = walk(octets)
             fate = self._network(_Origin(frame, at_ns), protocol, octets, start, wire_length - len(octets))
         except DecodeError as error:
             ledger.report(frame, f"cut short: {error}" if wire_length > len(octets) else f"malformed: {error}")
@@ -161,6 +167,9 @@ class Dissector:
             return self._sctp_packet(origin, source, destination, octets[start:end], missing)
         if protocol == ip.ESP:
             return self._esp(origin, packet, octets, start, end)
+        if protocol == ip.GRE:
+            kind, at = overlay.gre(octets, start, end)
+            return self._network(_deeper(origin, start), kind, octets[:end], at, missing)
         if protocol in (ip.IPV4_IN_IP, ip.IPV6_IN_IP):
             return self._ip(_deeper(origin, start), octets[:end], start)
         return _OTHER_PROTOCOLS.get(protocol, f"ip protocol {protocol}")
@@ -187,6 +196,9 @@ class Dissector:
             return self._tunnel(origin, packet, source_port, destination_port, octets[start:end])
         if esp.UDP_PORT in (source_port, destination_port) and esp.open_plain(octets, start, end) is not None:
             return self._esp(origin, packet, octets, start, end)
+        if destination_port == overlay.VXLAN_PORT and overlay.is_vxlan(octets, start, end):
+            kind, at = overlay.vxlan(octets, start)
+            return self._network(_deeper(origin, start), kind, octets[:end], at, missing)
         payload = octets[start:end]
         if SCTP_IN_UDP_PORT in (source_port, destination_port) and len(payload) >= 16:
             source = _endpoint(packet.source, payload[0] << 8 | payload[1])

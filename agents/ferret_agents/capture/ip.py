@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ferret.errors import DecodeError
 from ferret_agents.capture.ledger import DAMAGED, Ledger
 
-HOP_BY_HOP, IPV4_IN_IP, TCP, UDP, IPV6_IN_IP, ROUTING, FRAGMENT = 0, 4, 6, 17, 41, 43, 44
+HOP_BY_HOP, IPV4_IN_IP, TCP, UDP, IPV6_IN_IP, ROUTING, FRAGMENT, GRE = 0, 4, 6, 17, 41, 43, 44, 47
 ESP, AH, NO_NEXT, DESTINATION_OPTIONS, SCTP, MOBILITY, HIP, SHIM6 = 50, 51, 59, 60, 132, 135, 139, 140
 
 _EXTENSIONS = frozenset((HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS, MOBILITY, HIP, SHIM6))

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from ferret.errors import DecodeError, RecordError
+from ferret.errors import DecodeError
 
 IPV4 = 0x0800
 IPV6 = 0x86DD
@@ -181,17 +181,17 @@ _WALKS: dict[int, Walk] = {
 
 
 @functools.cache
-def walk_of(link_type: int) -> Walk:
+def walk_of(link_type: int) -> Walk | None:
     """The function that walks a link layer's header: frame -> (EtherType or `S1AP`, start of what it carries).
 
-    It raises DecodeError for a frame that is too short. Raises RecordError for a link type that nobody here knows.
+    It raises DecodeError for a frame that is too short. None for a link type that nobody here knows, scapy included.
     """
     known = _WALKS.get(link_type)
     if known is not None:
         return known
     layer = _scapy_layer(link_type)
     if layer is None:
-        raise RecordError(f"link type {link_type} is not supported")
+        return None
     return functools.partial(_by_scapy, layer)
 
 

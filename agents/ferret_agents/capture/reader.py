@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ferret.errors import RecordError
 from ferret.records.message import CapturedMessage
 from ferret_agents.capture.dissect import Dissector
 from ferret_agents.capture.files import open_capture, records
@@ -70,8 +71,8 @@ class CaptureReader:
 
     Messages come in the order of the frames that completed them, with times as the file has them.
 
-    Raises RecordError, at the first step, if the file cannot be opened or is no capture, and on a link type that
-    nobody here knows.
+    Raises RecordError, at the first step, if the file cannot be opened or is no capture, and at the end if nobody here
+    knows any of its link types.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,6 +94,9 @@ class CaptureReader:
                 if at_ns < self.first_at_ns or not self.first_at_ns:
                     self.first_at_ns = at_ns
                 yield from ordered.take(feed(record), at_ns)
+        if self.dissector.unsupported and self.dissector.unsupported == sum(self.dissector.link_types.values()):
+            kinds = ", ".join(str(number) for number in sorted(self.dissector.link_types))
+            raise RecordError(f"{self.path}: link type {kinds} is not supported")
         yield from ordered.take(self.dissector.flush(), at_ns)
         yield from ordered.rest()
 

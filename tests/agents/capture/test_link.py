@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from ferret.errors import DecodeError, RecordError
 from ferret.protocols.summary import Protocol
 from ferret_agents.capture import link
 from ferret_agents.capture.dissect import S1AP_ENB, S1AP_MME
+from ferret_agents.capture.reader import read
 
 Dissect = Callable[..., Any]
 
@@ -105,9 +107,32 @@ def test_odd_link_layers_are_left_to_scapy(scapy: Any, dissect: Dissect, packet:
     assert dissect([b"\x08"], link_type=105).accounted
 
 
-def test_a_link_type_that_nobody_knows_is_named(dissect: Dissect) -> None:
-    with pytest.raises(RecordError, match="link type 9999"):
-        dissect([b"x"], link_type=9999)
+def test_a_capture_of_link_types_that_nobody_knows_is_refused_by_name(tmp_path: Path, dissect: Dissect) -> None:
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 9999)
+    path = tmp_path / "odd.pcap"
+    path.write_bytes(head + struct.pack("<IIII", 1, 0, 1, 1) + b"x")
+    with pytest.raises(RecordError, match="link type 9999 is not supported"):
+        read(path)
+    outcome = dissect([b"x"], link_type=9999)
+    assert outcome.ledger.ignored == {"link type 9999 (not supported)": 1}
+    assert outcome.accounted
+
+
+def test_overlays_and_mirrored_frames_are_walked(scapy: Any, dissect: Dissect, packet: bytes, sample: Any) -> None:
+    outer = scapy.Ether() / scapy.IP(src="10.1.1.1", dst="10.1.1.2")
+    inner = bytes(scapy.Ether() / scapy.Dot1Q(vlan=3) / scapy.IP(packet))
+    gre = scapy.IP(src="10.1.1.1", dst="10.1.1.2", proto=47)
+    frames = [
+        outer / scapy.UDP(sport=50000, dport=4789) / (b"\x08\x00\x00\x00\x00\x00\x07\x00" + inner),
+        scapy.Ether() / gre / (b"\x00\x00\x08\x00" + packet),
+        scapy.Ether() / gre / (b"\x20\x00\x65\x58\x00\x00\x00\x09" + inner),
+        scapy.Ether() / gre / (b"\x10\x00\x88\xbe\x00\x00\x00\x01" + b"\x10\x07\x00\x01\x00\x00\x00\x00" + inner),
+        scapy.Ether() / gre / (b"\x00\x00\x88\xbe" + inner),
+        scapy.Ether() / gre / (b"\x10\x00\x22\xeb\x00\x00\x00\x01" + b"\x20" + b"\0" * 11 + inner),
+    ]
+    outcome = dissect([*frames, scapy.Ether() / gre / b"\x00"])
+    assert outcome.octets == [sample.gtpv2] * 6
+    assert (outcome.ledger.damaged, outcome.accounted) == (1, True)
 
 
 def test_frames_of_other_kinds_are_ignored_by_name(scapy: Any, dissect: Dissect) -> None:
@@ -118,7 +143,9 @@ def test_frames_of_other_kinds_are_ignored_by_name(scapy: Any, dissect: Dissect)
 
 def test_a_cut_link_header_is_a_decode_error() -> None:
     for link_type in (0, 1, 9, 113, 276):
+        walk = link.walk_of(link_type)
+        assert walk is not None
         with pytest.raises(DecodeError):
-            link.walk_of(link_type)(b"\x81")
+            walk(b"\x81")
     with pytest.raises(DecodeError):
         link.ethernet(b"\x00" * 12 + b"\x81\x00\x00\x01" * 20)

@@ -88,6 +88,19 @@ def test_repeated_tsns_are_dropped_but_not_those_of_a_new_association(
     assert made_up.octets == [sample.s1ap, sample.s1ap_answer]
 
 
+def test_one_number_for_two_messages_loses_neither_frame(scapy: Any, dissect: Dissect, sample: Any) -> None:
+    frames = [
+        packet(scapy, data(1, sample.s1ap, ssn=0)),
+        packet(scapy, data(5, sample.s1ap, ssn=4)),
+        packet(scapy, data(6, sample.s1ap_answer, ssn=4)),
+        packet(scapy, data(9, b"one", ssn=7, flags=2)),
+        packet(scapy, data(9, b"other", ssn=7, flags=2)),
+    ]
+    outcome = dissect(frames, RAW)
+    assert sorted(outcome.octets) == sorted([sample.s1ap, sample.s1ap, sample.s1ap_answer])
+    assert (outcome.ledger.damaged, outcome.accounted) == (2, True)
+
+
 def test_messages_of_one_stream_come_in_its_order(scapy: Any, dissect: Dissect, sample: Any) -> None:
     first, second = sample.s1ap, sample.s1ap_answer
     outcome = dissect(
