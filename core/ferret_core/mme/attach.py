@@ -145,6 +145,7 @@ def attach_accept(node: MmeNode, ue: UeContext, pdn: PdnConnection) -> nas.Plain
     profile = node.profile
     asked = (ue.request.number("EPS attach type") if ue.request else None) or 1
     only_eps = asked == _COMBINED and ue.subscription.network_access_mode == _ONLY_PACKET
+    only_eps = only_eps and not profile.attach_result_as_asked
     values: dict[str, bytes | int] = {
         "EPS attach result": 1 if only_eps else asked,
         "T3412 value": bytes.fromhex(profile.t3412),

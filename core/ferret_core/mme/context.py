@@ -98,10 +98,11 @@ class PdnConnection:
 
     ebi: int
     apn: str
-    pdn_type: int  # as asked: 1 IPv4, 2 IPv6, 3 both
+    pdn_type: int  # as asked and allowed: 1 IPv4, 2 IPv6, 3 both
+    asked_type: int = 0  # as asked
     pti: int = 0
     subscription: ApnSubscription | None = None
-    ambr: tuple[int, int] = (0, 0)  # uplink, downlink, kbit/s
+    ambr: tuple[int, int] = (0, 0)  # uplink, downlink, bit/s
     paa: gtpv2.Paa | None = None
     pco: bytes = b""  # as the UE sent it
     answered_pco: bytes = b""  # as the PGW answered it

@@ -72,7 +72,7 @@ def _new_bearer(node: MmeNode, ue: UeContext, pdn: PdnConnection, context: gtpv2
     tunnel = s11.sgw_tunnel(context)
     if qos is None or tft is None or tunnel is None:
         return None
-    erab_qos = s11.erab_qos(qos)
+    erab_qos = s11.erab_qos(node, qos)
     known = _known_bearer(ue, pdn, erab_qos)
     ebi = known.ebi if known else ue.free_ebi(cyclic=node.profile.cyclic_ebi)
     if ebi is None:
@@ -96,7 +96,7 @@ def _known_bearer(ue: UeContext, pdn: PdnConnection, qos: s1ap.ErabQos) -> Beare
 def _setup_erab(node: MmeNode, ue: UeContext, bearer: Bearer, pti: int) -> s1ap.Erab:
     values: dict[str, bytes | int] = {
         "Linked EPS bearer identity": bearer.linked_ebi,
-        "EPS QoS": eps_qos(bearer.qos).encode(),
+        "EPS QoS": eps_qos(node, bearer.qos).encode(),
         "TFT": bearer.tft,
     }
     kind = MessageType.ACTIVATE_DEDICATED_EPS_BEARER_CONTEXT_REQUEST
@@ -106,7 +106,7 @@ def _setup_erab(node: MmeNode, ue: UeContext, bearer: Bearer, pti: int) -> s1ap.
 
 def move_erab(node: MmeNode, ue: UeContext, bearer: Bearer, *, tft: bool = False) -> s1ap.Erab:
     """An E-RAB that moves to another S-GW: Transport Information, and Modify EPS bearer context request for the UE."""
-    values: dict[str, bytes | int] = {"New EPS QoS": eps_qos(bearer.qos).encode()}
+    values: dict[str, bytes | int] = {"New EPS QoS": eps_qos(node, bearer.qos).encode()}
     if tft and bearer.tft:
         values["TFT"] = _replacing(bearer.tft)
     plain = nas.build_esm(MessageType.MODIFY_EPS_BEARER_CONTEXT_REQUEST, ebi=bearer.ebi, pti=0, values=values)
@@ -119,13 +119,13 @@ def _replacing(tft: bytes) -> bytes:
     return bytes((replace_filters << 5 | tft[0] & 0x1F,)) + tft[1:] if tft[0] >> 5 == create_new else tft
 
 
-def eps_qos(qos: s1ap.ErabQos) -> nas.EpsQos:
+def eps_qos(node: MmeNode, qos: s1ap.ErabQos) -> nas.EpsQos:
     """NAS's QoS of S1AP's: kbit/s."""
     if qos.gbr is None:
         return nas.EpsQos(qos.qci)
     gbr = qos.gbr
     rates = (gbr.mbr_uplink, gbr.mbr_downlink, gbr.gbr_uplink, gbr.gbr_downlink)
-    return nas.EpsQos(qos.qci, *(rate // 1000 for rate in rates))
+    return nas.EpsQos(qos.qci, *(rate // node.profile.kilobit for rate in rates))
 
 
 def _created(node: MmeNode, ue: UeContext, procedure: BearerProcedure) -> None:
@@ -209,15 +209,15 @@ def _modification(
     qos, tft = context.view(gtpv2.BearerQos), context.find(IeType.BEARER_TFT)
     values: dict[str, bytes | int] = {}
     if qos is not None:
-        bearer.qos = s11.erab_qos(qos)
-        values["New EPS QoS"] = eps_qos(bearer.qos).encode()
+        bearer.qos = s11.erab_qos(node, qos)
+        values["New EPS QoS"] = eps_qos(node, bearer.qos).encode()
     if tft is not None:
         bearer.tft = tft.octets
         values["TFT"] = tft.octets
     pdn = ue.pdns[bearer.linked_ebi]
-    if ambr is not None and bearer.is_default and (ambr.uplink, ambr.downlink) != pdn.ambr:
-        pdn.ambr = (ambr.uplink, ambr.downlink)
-        values["APN-AMBR"] = nas.ApnAmbr(ambr.downlink, ambr.uplink).encode(exact=node.profile.apn_ambr_exact)
+    if ambr is not None and bearer.is_default and s11.ambr_rates(node, ambr) != pdn.ambr:
+        pdn.ambr = s11.ambr_rates(node, ambr)
+        values["APN-AMBR"] = pdn_connectivity.apn_ambr(node, pdn)
     if not values:
         return None
     bearer.happen(BearerEvent.MODIFY)

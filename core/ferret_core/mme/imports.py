@@ -146,9 +146,10 @@ def _take_over_bearer(ue: UeContext, document: Mapping[str, Any]) -> None:
         ue.known_bearers[ebi] = bearer
         return
     ambr = document.get("ambr") or {}
-    pdn = PdnConnection(ebi, str(document["apn"]), int(document.get("pdn_type") or 1))
+    pdn_type = int(document.get("pdn_type") or 1)
+    pdn = PdnConnection(ebi, str(document["apn"]), pdn_type, pdn_type)
     pdn.subscription = ue.subscription.find(pdn.apn)
-    pdn.ambr = (int(ambr.get("uplink") or 0) // 1000, int(ambr.get("downlink") or 0) // 1000)
+    pdn.ambr = (int(ambr.get("uplink") or 0), int(ambr.get("downlink") or 0))
     pdn.asked_address = str(document.get("paa") or "")
     pdn.pco = bytes.fromhex(document.get("pco") or "")
     ue.bearers[ebi], ue.pdns[ebi] = bearer, pdn

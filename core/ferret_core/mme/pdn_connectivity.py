@@ -57,8 +57,8 @@ def prepare(node: MmeNode, ue: UeContext, request: nas.Plain, information: nas.P
         raise RefusedByMmeError(EsmCause.INSUFFICIENT_RESOURCES)
     asked = request.number("PDN type") or 1
     pdn_type = asked & _ALLOWED.get(subscription.pdn_type, _BOTH) or _ALLOWED.get(subscription.pdn_type, 1)
-    pdn = PdnConnection(ebi, apn or subscription.apn, pdn_type, request.pti, subscription)
-    pdn.ambr = (subscription.ambr_uplink // 1000, subscription.ambr_downlink // 1000)
+    pdn = PdnConnection(ebi, apn or subscription.apn, pdn_type, asked, request.pti, subscription)
+    pdn.ambr = (subscription.ambr_uplink, subscription.ambr_downlink)
     pdn.pco = (information.get(_PCO) if information else None) or request.get(_PCO) or b""
     pdn.asked_address = subscription.address
     qos = s1ap.ErabQos(
@@ -82,7 +82,7 @@ def create_session(
         if not gtpv2.accepted(answer):
             fail(ue, _ESM_CAUSES.get(gtpv2.cause_of(answer), EsmCause.REQUEST_REJECTED_BY_GATEWAY))
             return
-        s11.take_session(ue, pdn, answer)
+        s11.take_session(node, ue, pdn, answer)
         created(ue, pdn)
 
     def fail(ue: UeContext, cause: EsmCause) -> None:
@@ -112,8 +112,8 @@ def activate_default(node: MmeNode, ue: UeContext, pdn: PdnConnection) -> nas.Pl
     }
     uplink, downlink = pdn.ambr
     if uplink or downlink:
-        values["APN-AMBR"] = nas.ApnAmbr(downlink, uplink).encode(exact=node.profile.apn_ambr_exact)
-    if pdn.pdn_type != paa.pdn_type and pdn.pdn_type == _BOTH:
+        values["APN-AMBR"] = apn_ambr(node, pdn)
+    if pdn.asked_type == _BOTH and paa.pdn_type != _BOTH:
         only = {1: EsmCause.PDN_TYPE_IPV4_ONLY_ALLOWED, 2: EsmCause.PDN_TYPE_IPV6_ONLY_ALLOWED}
         values["ESM cause"] = only[paa.pdn_type]
     if pdn.answered_pco:
@@ -121,6 +121,12 @@ def activate_default(node: MmeNode, ue: UeContext, pdn: PdnConnection) -> nas.Pl
     ue.bearers[pdn.ebi].happen(BearerEvent.ACTIVATE)
     kind = MessageType.ACTIVATE_DEFAULT_EPS_BEARER_CONTEXT_REQUEST
     return nas.build_esm(kind, ebi=pdn.ebi, pti=pdn.pti, values=values)
+
+
+def apn_ambr(node: MmeNode, pdn: PdnConnection) -> bytes:
+    """APN-AMBR of a PDN connection (TS 24.301 clause 9.9.4.2)."""
+    uplink, downlink = (rate // node.profile.kilobit for rate in pdn.ambr)
+    return nas.ApnAmbr(downlink, uplink).encode(exact=node.profile.apn_ambr_exact)
 
 
 def connectivity_request(node: MmeNode, ue: UeContext, plain: nas.Plain) -> None:

@@ -53,6 +53,10 @@ class Profile:
     allocate_guti: bool = True
     emm_information: tuple[tuple[str, str], ...] | None = None  # fields and values; the time is put in; None: not sent
     apn_ambr_exact: bool = True
+    kilobit: int = 1000  # bits per kbit/s in NAS; 1024 with MMEs that count so
+    attach_result_as_asked: bool = (
+        False  # accept a combined attach of whoever asks for it
+    )
     cyclic_ebi: bool = False  # give EBIs in turn rather than the lowest that is free
     # GTPv2-C (TS 29.274)
     create_session_indication: tuple[str, ...] = ()
@@ -61,7 +65,8 @@ class Profile:
     selection_mode: int = 0
     apn_restriction: int | None = None
     send_msisdn: bool = True
-    send_charging_characteristics: bool = True
+    charging_characteristics: str = ""  # two octets, for subscribers who have none of their own
+    gtp_kilobit: int = 1000  # bits per kbit/s in GTPv2-C; 1 with MMEs and gateways that give bit/s there
     delete_session_indication: tuple[str, ...] = ()
     delete_session_uli: bool = True
     release_node_type: int | None = None  # Originating Node in Release Access Bearers Request: 0 is MME

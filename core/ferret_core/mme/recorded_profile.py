@@ -50,6 +50,7 @@ class _Reader:
         self.profile: dict[str, Any] = {}
         self._ebis: dict[int, set[int]] = {}
         self._reported: set[tuple[int, int]] = set()  # bearers that Modify Bearer Request has been sent for
+        self._ambrs: set[tuple[int, int]] = set()  # uplink and downlink, as Create Session Request gives them
         self._esm_flag: dict[int, bool] = {}  # by eNB UE S1AP ID: the UE has protected ESM information
 
     def take(self, message: SignallingMessage) -> None:
@@ -130,7 +131,9 @@ class _Reader:
 
     def _attach_accept(self, plain: nas.Plain, message: s1ap.Message) -> None:
         self.profile["t3412"] = (plain.get("T3412 value") or b"").hex()
-        self.profile["allocate_guti"] = plain.get("GUTI") is not None
+        self.profile["allocate_guti"] = self.profile.get("allocate_guti", False) or plain.get("GUTI") is not None
+        if plain.number("EPS attach result") == 2:
+            self.profile["attach_result_as_asked"] = True
         self.profile["attach_accept"] = [[one.name, one.octets.hex()] for one in plain.fields if one.name in _CHOSEN]
         self.profile["masked_imeisv"] = message.ie(s1ap.IeId.MASKED_IMEISV) is not None
         tai_lists = self.profile.setdefault("tai_lists", [])
@@ -158,10 +161,17 @@ class _Reader:
             if self._esm_flag.get(message.enb_ue_s1ap_id or 0) is False:
                 self.profile["esm_information"] = "always"
         elif plain.type == MessageType.ACTIVATE_DEFAULT_EPS_BEARER_CONTEXT_REQUEST:
-            ambr = plain.get("APN-AMBR") or b""
-            if len(ambr) >= 6 and ambr[4]:
-                # beyond 256 Mbit/s: 0xfa says that only the multiples of 256 Mbit/s are given
-                self.profile["apn_ambr_exact"] = ambr[2] != 0xFA
+            self._apn_ambr(plain.get("APN-AMBR") or b"")
+
+    def _apn_ambr(self, octets: bytes) -> None:
+        """How the MME counts and rounds, from the rates that it was given and those that it told the UE."""
+        for exact in (True, False):
+            for unit, gtp_unit in ((1000, 1000), (1000, 1), (1024, 1), (1024, 1000)):
+                for uplink, downlink in self._ambrs:
+                    rates = nas.ApnAmbr(downlink * gtp_unit // unit, uplink * gtp_unit // unit)
+                    if rates.encode(exact=exact) == octets:
+                        self.profile |= {"apn_ambr_exact": exact, "kilobit": unit, "gtp_kilobit": gtp_unit}
+                        return
 
     # S11
 
@@ -209,7 +219,10 @@ class _Reader:
         profile["selection_mode"] = mode.value if mode else 0
         profile["apn_restriction"] = restriction.value if restriction else None
         profile["send_msisdn"] = message.find(IeType.MSISDN) is not None
-        profile["send_charging_characteristics"] = message.find(IeType.CHARGING_CHARACTERISTICS) is not None
+        charging, ambr = message.find(IeType.CHARGING_CHARACTERISTICS), message.view(gtpv2.Ambr)
+        profile["charging_characteristics"] = charging.octets.hex() if charging else ""
+        if ambr is not None:
+            self._ambrs.add((ambr.uplink, ambr.downlink))
 
     def _bearer_answer(self, message: gtpv2.Message) -> None:
         if not gtpv2.accepted(message):

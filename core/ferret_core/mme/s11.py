@@ -35,23 +35,24 @@ def indication(names: Iterable[str], length: int) -> gtpv2.Indication | None:
     return gtpv2.Indication.of(*flags, length=max(length, 1)) if flags or length else None
 
 
-def bearer_qos(qos: s1ap.ErabQos) -> gtpv2.BearerQos:
+def bearer_qos(node: MmeNode, qos: s1ap.ErabQos) -> gtpv2.BearerQos:
     """Bearer Level QoS of S1AP's QoS: kbit/s, rounded up so that nothing is lost."""
+    unit = node.profile.gtp_kilobit
     rates: tuple[int, ...] = ()
     if qos.gbr is not None:
         gbr = qos.gbr
         in_order = (gbr.mbr_uplink, gbr.mbr_downlink, gbr.gbr_uplink, gbr.gbr_downlink)
-        rates = tuple(-(-rate // 1000) for rate in in_order)
+        rates = tuple(-(-rate // unit) for rate in in_order)
     # PCI and PVI are inverse: 1 is disabled (TS 29.212 clauses 5.3.46 and 5.3.47)
     return gtpv2.BearerQos(qos.qci, qos.priority_level, int(not qos.may_preempt), int(not qos.preemptable), *rates)
 
 
-def erab_qos(qos: gtpv2.BearerQos) -> s1ap.ErabQos:
+def erab_qos(node: MmeNode, qos: gtpv2.BearerQos) -> s1ap.ErabQos:
     """S1AP's QoS of Bearer Level QoS: bit/s. A bearer is a GBR bearer by its guaranteed rates or its QCI."""
     gbr = None
     if qos.gbr_downlink or qos.gbr_uplink or qos.qci in (1, 2, 3, 4, 65, 66, 67, 75):
         rates = (qos.mbr_downlink, qos.mbr_uplink, qos.gbr_downlink, qos.gbr_uplink)
-        gbr = s1ap.Gbr(*(rate * 1000 for rate in rates))
+        gbr = s1ap.Gbr(*(rate * node.profile.gtp_kilobit for rate in rates))
     return s1ap.ErabQos(qos.qci, qos.priority_level, not qos.pci, not qos.pvi, gbr)
 
 
@@ -71,10 +72,9 @@ def create_session_request(node: MmeNode, ue: UeContext, pdn: PdnConnection) -> 
     """Create Session Request (clause 7.2.1) for a PDN connection and its default bearer."""
     profile, subscription = node.profile, ue.subscription
     node.open_s11(ue)
-    uplink, downlink = pdn.ambr
-    charging = (pdn.subscription.charging_characteristics if pdn.subscription else b"") or (
-        subscription.charging_characteristics
-    )
+    uplink, downlink = (rate // profile.gtp_kilobit for rate in pdn.ambr)
+    charging = pdn.subscription.charging_characteristics if pdn.subscription else b""
+    charging = charging or subscription.charging_characteristics or bytes.fromhex(profile.charging_characteristics)
     pgw = gtpv2.f_teid(InterfaceType.S5_S8_PGW_GTP_C, 0, profile.pgw_address) if profile.pgw_address else None
     parts: tuple[Part, ...] = (
         gtpv2.Imsi(ue.imsi),
@@ -91,18 +91,16 @@ def create_session_request(node: MmeNode, ue: UeContext, pdn: PdnConnection) -> 
         gtpv2.PdnTypeIe(pdn.pdn_type),
         _paa(pdn),
         None if profile.apn_restriction is None else gtpv2.ApnRestriction(profile.apn_restriction),
-        gtpv2.Ambr(uplink, downlink),
+        gtpv2.Ambr(uplink, downlink) if uplink or downlink else None,
         gtpv2.Ie(IeType.PCO, 0, pdn.pco) if pdn.pco else None,
-        gtpv2.bearer_context(bearer_qos(ue.bearers[pdn.ebi].qos), ebi=pdn.ebi),
+        gtpv2.bearer_context(bearer_qos(node, ue.bearers[pdn.ebi].qos), ebi=pdn.ebi),
         time_zone(node),
-        gtpv2.Ie(IeType.CHARGING_CHARACTERISTICS, 0, charging)
-        if charging and profile.send_charging_characteristics
-        else None,
+        gtpv2.Ie(IeType.CHARGING_CHARACTERISTICS, 0, charging) if charging else None,
     )
     return gtpv2.request(MessageType.CREATE_SESSION_REQUEST, ue.sgw.teid if ue.sgw else 0, *parts)
 
 
-def take_session(ue: UeContext, pdn: PdnConnection, answer: gtpv2.Message) -> None:
+def take_session(node: MmeNode, ue: UeContext, pdn: PdnConnection, answer: gtpv2.Message) -> None:
     """Keep what a Create Session Response gives. Raises DecodeError where it lacks what the MME needs."""
     for ie in answer.all(IeType.F_TEID):
         f_teid = gtpv2.FTeid.decode(ie.octets)
@@ -114,16 +112,21 @@ def take_session(ue: UeContext, pdn: PdnConnection, answer: gtpv2.Message) -> No
     pdn.paa = answer.view(gtpv2.Paa) or pdn.paa
     pdn.answered_pco = pco.octets if pco else b""
     if ambr is not None:
-        pdn.ambr = (ambr.uplink, ambr.downlink)
+        pdn.ambr = ambr_rates(node, ambr)
     for context in answer.bearer_contexts:
         bearer = ue.bearers.get(gtpv2.ebi_of(context))
         if bearer is not None:
             bearer.sgw = sgw_tunnel(context) or bearer.sgw
             qos = context.view(gtpv2.BearerQos)
-            bearer.qos = erab_qos(qos) if qos else bearer.qos
+            bearer.qos = erab_qos(node, qos) if qos else bearer.qos
     if ue.sgw is None or ue.bearers[pdn.ebi].sgw is None:
         raise DecodeError("Create Session Response without the SGW's F-TEIDs")
     pdn.created = True
+
+
+def ambr_rates(node: MmeNode, ambr: gtpv2.Ambr) -> tuple[int, int]:
+    """Uplink and downlink of an AMBR in bit/s."""
+    return ambr.uplink * node.profile.gtp_kilobit, ambr.downlink * node.profile.gtp_kilobit
 
 
 def sgw_tunnel(context: gtpv2.Ie) -> s1ap.Tunnel | None:
