@@ -177,6 +177,14 @@ class Evidence:
                     self.vote(Endpoint(address, GTPU_PORT), role, STRONG)
         self._ue_addresses(gtpv2.summarise(decoded).identifiers)
 
+    def roles_at(self, address: str) -> set[Role]:
+        """Every role that an endpoint of this address most likely has."""
+        return {
+            max(votes, key=lambda role: votes[role])
+            for end, votes in self.votes.items()
+            if votes and end.address == address
+        }
+
     def is_device(self, address: str) -> bool:
         """Whether a device was given this address, or one of its /64 (TS 23.401 clause 5.3.1.2.2)."""
         return address in self.ue_addresses or (":" in address and _prefix(address) in self._prefixes)

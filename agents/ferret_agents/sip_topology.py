@@ -170,16 +170,28 @@ class SipTopology:
         for fact in self._requests:
             if fact.method == "REGISTER" and not self._is_device(fact.source):
                 ways[fact.call].setdefault(fact.depth, fact)
+        entries: set[Endpoint] = set()  # where a P-CSCF sends REGISTERs that are not seen to go on
         for way in ways.values():
             hops = [way[depth] for depth in sorted(way)]
+            if hops[0].depth == 2:
+                self._evidence.vote(hops[0].source, Role.PCSCF, _LIKELY)
             if len(hops) >= 2:
                 self._evidence.vote(hops[-1].source, Role.ICSCF, STRONG)
                 self._evidence.vote(hops[-1].destination, Role.SCSCF, STRONG)
             elif hops[0].depth == 2:
-                self._evidence.vote(hops[0].destination, Role.SCSCF, WEAK)
+                entries.add(hops[0].destination)
             elif hops[0].depth > 2:
-                self._evidence.vote(hops[0].source, Role.ICSCF, WEAK)
+                self._evidence.vote(hops[0].source, Role.ICSCF, _LIKELY)
                 self._evidence.vote(hops[0].destination, Role.SCSCF, _LIKELY)
+        self._place_entries(entries)
+
+    def _place_entries(self, entries: set[Endpoint]) -> None:
+        """An I-CSCF takes REGISTERs from a P-CSCF and nothing else; one that takes requests too is an S-CSCF."""
+        users = {end for fact in self._requests if fact.method != "REGISTER" for end in (fact.source, fact.destination)}
+        for entry in entries:
+            cx = self._evidence.roles_at(entry.address) & {Role.ICSCF, Role.SCSCF}
+            role = next(iter(cx)) if len(cx) == 1 else Role.SCSCF if entry in users or not users else Role.ICSCF
+            self._evidence.vote(entry, role, _LIKELY)
 
     def _follow_dialogs(self, proxies: set[Endpoint]) -> None:
         """Every request but REGISTER goes from P-CSCF to S-CSCF and back; within a dialog nothing else is between."""
