@@ -114,10 +114,9 @@ def _ends(peek: Callable[[bytes], object], octets: bytes) -> tuple[int, ...]:
 
 def _gtpc(octets: bytes, missing: int) -> Found | Noise:
     version = octets[0] >> 5
-    if version == 1 and octets[0] & 0x10:
-        return Noise("gtpv1-c")
     if version != 2:
-        return Noise("udp", f"no GTPv2-C on port 2123: version {version}")
+        older = _older_gtp(octets, missing)
+        return Noise(older) if older else Noise("udp", f"no GTPv2-C on port 2123: version {version}")
     ends = _gtpv2_ends(octets, missing)
     if ends is None:
         return Noise("udp", "no GTPv2-C on port 2123: type or length cannot be")
@@ -127,6 +126,19 @@ def _gtpc(octets: bytes, missing: int) -> Found | Noise:
             if fault:
                 return Found(Protocol.GTPV2, ends, fault, index)
     return Found(Protocol.GTPV2, ends)
+
+
+def _older_gtp(octets: bytes, missing: int) -> str:
+    """The name of an older GTP, if the length in its header fits: GTPv1-C, GTPv0, GTP' (TS 29.060, TS 32.295)."""
+    if len(octets) < 6:
+        return ""
+    left = len(octets) + missing - (octets[2] << 8 | octets[3])
+    version, is_gtp = octets[0] >> 5, octets[0] & 0x10
+    if version == 1 and is_gtp:
+        return "gtpv1-c" if left == 8 else ""
+    if version == 0 and is_gtp:
+        return "gtpv0" if left == 20 else ""
+    return "gtp'" if version < 3 and not is_gtp and left in (6, 20) else ""
 
 
 def _gtpv2_ends(octets: bytes, missing: int) -> tuple[int, ...] | None:
