@@ -48,13 +48,19 @@ class Names:
         address = self.resolve(host, port)
         if address == self.own:
             return True
-        same_host = address.rpartition(":")[0] == self.own.rpartition(":")[0]
+        same_host = split_address(address)[0] == split_address(self.own)[0]
         return same_host and address not in self._roles
 
     def role_of(self, address: str) -> Role | None:
         """The role of the NF at a transport address; None: nobody in the table."""
         full = with_port(address)
         return self._roles.get(full) or self._roles.get(with_port(full.rpartition(":")[0]))
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host (IPv6 in brackets) and port of a transport address."""
+    host, _, port = with_port(address).rpartition(":")
+    return host, int(port)
 
 
 def with_port(address: str) -> str:

@@ -20,6 +20,7 @@ class Way(StrEnum):
 
     REGISTER = "register"
     REGISTER_ANSWER = "register_answer"
+    REGISTER_CHALLENGE = "register_challenge"  # a 401 to it
     ORIGINATING = "originating"  # an initial request of a served UE
     ORIGINATING_ANSWER = "originating_answer"  # an answer to it, on its way back to that UE
     TERMINATING = "terminating"  # an initial request for a served UE
@@ -41,10 +42,14 @@ ANSWER_TO = {
 
 @dataclass(frozen=True, slots=True)
 class HeaderRule:
-    """What becomes of header fields on one way: `remove` first, then `set` (name to template)."""
+    """What becomes of header fields on one way: `remove`, then `set`, then `change` those that are there.
+
+    `set` and `change` are pairs of name and template.
+    """
 
     remove: tuple[str, ...] = ()
     set: tuple[tuple[str, str], ...] = ()
+    change: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,12 @@ def _rules(value: Any, default: Policy) -> dict[str, HeaderRule]:
     rules = dict(default.headers)
     for way, rule in value.items():
         remove = tuple(str(name) for name in rule.get("remove", ()))
-        rules[Way(way)] = HeaderRule(remove, tuple((str(k), str(v)) for k, v in rule.get("set", {}).items()))
+        rules[Way(way)] = HeaderRule(remove, _pairs(rule.get("set", {})), _pairs(rule.get("change", {})))
     return rules
+
+
+def _pairs(value: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(name), str(template)) for name, template in value.items())
 
 
 def _record_routes(value: Any, default: Policy) -> dict[str, RecordRouteForm]:
@@ -161,7 +170,8 @@ def apply(rule: HeaderRule | None, message: sip.Message, values: Mapping[str, st
         return message
     own = {"contact_params": contact_params(message)}
     message = message.remove(*rule.remove) if rule.remove else message
-    for name, template in rule.set:
+    present = [pair for pair in rule.change if message.has(pair[0])]
+    for name, template in (*rule.set, *present):
         text = filled(template, {**values, **own})
         if text is not None:
             message = message.with_header(name, text)

@@ -34,11 +34,13 @@ _CONSTANTS = frozenset(
         "P-Visited-Network-ID",
         "Path",
         "Require",
+        "Security-Server",
         "Server",
         "Supported",
         "User-Agent",
     }
 )
+_SPI = re.compile(r"(spi-([cs])\s*=\s*)\d+", re.IGNORECASE)  # security parameter indices (TS 33.203 annex H)
 _PLAIN = re.compile(r"(?:[a-z]+|\d{1,2})\Z", re.ASCII)  # a parameter value that nobody allocated
 
 
@@ -119,7 +121,7 @@ class History:
         inner = Role.UE if self.role is Role.PCSCF else Role.PCSCF
         method = received.sip.method
         if method == "REGISTER":
-            return Way.REGISTER_ANSWER
+            return Way.REGISTER_CHALLENGE if sent.sip.status == 401 else Way.REGISTER_ANSWER
         to_ue = sent.recorded.to_nf.role is inner
         initial = any(
             one.sip.method == method and sip.parse_name_addr(one.sip.first("To")).param("tag") is None
@@ -201,24 +203,29 @@ def _rule(hops: Sequence[Hop], history: History) -> dict[str, Any]:
     names = {line.canonical for hop in hops for line in (*hop.received.sip.headers, *hop.sent.sip.headers)}
     remove: list[str] = []
     settings: dict[str, str] = {}
+    changes: dict[str, str] = {}
     for name in sorted(names - _OWN_RULES):
         pairs = [(hop, hop.received.sip.values(name), hop.sent.sip.values(name)) for hop in hops]
         if all(not after for _, before, after in pairs if before) and any(before for _, before, _ in pairs):
             remove.append(name)
             continue
-        changed = [(hop, after) for hop, before, after in pairs if after and before != after]
-        template = _template(name, changed, history) if changed else None
-        if template is not None:
+        new = [(hop, after) for hop, before, after in pairs if after and before != after]
+        template = _template(name, new, history) if new else None
+        if template is None:
+            continue
+        if all(after for _, _, after in pairs):
             settings[name] = template
-    return {"remove": remove, "set": settings}
+        elif all(after for _, before, after in pairs if before) and all(before for _, before, after in pairs if after):
+            changes[name] = template
+    return {"remove": remove, "set": settings, "change": changes}
 
 
 def _template(name: str, changed: Sequence[tuple[Hop, tuple[str, ...]]], history: History) -> str | None:
     """The form that all new values of a field have; None: there is none that could be told."""
-    forms = {_form(name, hop, ", ".join(values), history) for hop, values in changed}
-    if len(forms) != 1:
+    forms = Counter(_form(name, hop, ", ".join(values), history) for hop, values in changed)
+    if len(forms) != 1 and name not in _CONSTANTS:
         return None
-    form = forms.pop()
+    form = forms.most_common(1)[0][0]
     transactions = {hop.sent.exchange for hop, _ in changed}
     if "{" not in form and name not in _CONSTANTS and len(transactions) < 2:
         return None
@@ -233,6 +240,8 @@ def _form(name: str, hop: Hop, value: str, history: History) -> str:
         return "<{identity}>"
     elif name == "P-Called-Party-ID":
         return value.replace(hop.received.sip.request_uri, "{request_uri}")
+    elif name == "Security-Server":
+        value = _SPI.sub(lambda found: f"{found[1]}{{spi_{found[2].lower()}}}", value)
     elif value and value == contact_params(hop.sent.sip).split(";alias=")[0]:
         return "{contact_params}"
     for host in history.hosts:

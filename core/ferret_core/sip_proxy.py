@@ -20,7 +20,7 @@ from ferret.protocols import sip
 from ferret.protocols.sip.transactions import COOKIE, server_key
 from ferret.records.message import Interface, Role
 from ferret_core.nf import NetworkFunction, Note, Output, Peer, Received, Send
-from ferret_core.sip_names import DEFAULT_PORT, Names
+from ferret_core.sip_names import DEFAULT_PORT, Names, split_address
 from ferret_core.sip_policy import ANSWER_TO, Policy, RecordRouteForm, Way, apply, filled
 from ferret_core.sip_timers import Timers
 
@@ -238,6 +238,7 @@ class SipProxy(NetworkFunction):
         return outputs + self._over(context)
 
     def _take_cancel(self, context: Context, branch: Branch | None, message: sip.Message, now: float) -> list[Output]:
+        context.notes["cancel_reason"] = message.values("Reason") if message.method == "CANCEL" else ()
         for one in context.branches.values():
             one.cancelled = True
         return [output for one in context.branches.values() for output in self._cancel_waiting(context, one)]
@@ -248,8 +249,9 @@ class SipProxy(NetworkFunction):
             return []
         branch.cancelled = False
         cancel = sip.cancel_for(branch.request)
-        if context.phase is Phase.ACCEPTED:
-            cancel = cancel.append("Reason", ELSEWHERE)
+        given = context.notes.get("cancel_reason", ())
+        for reason in (ELSEWHERE,) if context.phase is Phase.ACCEPTED else given if isinstance(given, tuple) else ():
+            cancel = cancel.append("Reason", reason)
         return [Send(branch.interface, branch.peer, cancel)]
 
     def _cancel_all(self, context: Context) -> list[Output]:
@@ -302,9 +304,9 @@ class SipProxy(NetworkFunction):
         params = [(name, filled(text, values) if text is not None else None) for name, text in form.params]
         tail = "".join(f";{name}" if text is None else f";{name}={text}" for name, text in params)
         user = f"{form.user}@" if form.user else ""
-        uri = f"sip:{user}{form.host or self.address}"
-        if form.port and ":" not in uri.rpartition("@")[2].removeprefix("sip:"):
-            uri += f":{DEFAULT_PORT}"
+        host, port = (form.host, DEFAULT_PORT) if form.host else split_address(self.names.own)
+        shown = f":{port}" if form.port or port != DEFAULT_PORT else ""
+        uri = f"sip:{user}{host}{shown}"
         incoming = sip.parse_via(request.first("Via")).transport
         if incoming not in ("UDP", ""):
             request = request.prepend("Record-Route", f"<{uri};transport={incoming.lower()};r2=on{tail}>")
@@ -314,8 +316,10 @@ class SipProxy(NetworkFunction):
     def _send_upstream(self, context: Context, answer: sip.Message) -> Send:
         """Forward an answer without our Via, its header fields treated (clause 16.7 step 3 and 9)."""
         answer = answer.remove_first_value("Via")
-        way = ANSWER_TO.get(context.way)
-        rule = self.policy.headers.get(way) if way is not None else None
+        way = ANSWER_TO[context.way]
+        if way is Way.REGISTER_ANSWER and answer.status == 401:
+            way = Way.REGISTER_CHALLENGE
+        rule = self.policy.headers.get(way)
         return Send(context.interface, context.peer, apply(rule, answer, self._values(context)))
 
     def _forward_stray(self, answer: sip.Message) -> list[Output]:
@@ -417,9 +421,8 @@ class SipProxy(NetworkFunction):
         return f"SIP/2.0/UDP {self._sent_by()};branch={branch_id}"
 
     def _sent_by(self) -> str:
-        host, _, port = self.address.partition(":")
-        explicit = self.policy.via_port or port not in ("", str(DEFAULT_PORT))
-        return f"{host}:{port or DEFAULT_PORT}" if explicit else host
+        host, port = split_address(self.names.own)
+        return f"{host}:{port}" if self.policy.via_port or port != DEFAULT_PORT else host
 
     def _branch_id(self) -> str:
         return f"{COOKIE}{self.random.getrandbits(96):024x}"

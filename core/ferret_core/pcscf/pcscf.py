@@ -14,7 +14,7 @@ from ferret_core.nf import Failed, Input, Note, Output, Peer, PeerLost, Received
 from ferret_core.pcscf import in_dialog, media, originating, registration, terminating
 from ferret_core.pcscf.policy import DEFAULT
 from ferret_core.pcscf.registration import Registration
-from ferret_core.sip_names import with_port
+from ferret_core.sip_names import split_address, with_port
 from ferret_core.sip_policy import Way, policy_from
 from ferret_core.sip_proxy import Branch, Context, SipProxy
 from ferret_core.sip_timers import Timers, earliest
@@ -182,7 +182,9 @@ class Pcscf(SipProxy):
     def _values(self, context: Context) -> dict[str, str]:
         return {
             "address": self.address,
-            "host": self.address.partition(":")[0],
+            "host": split_address(self.address)[0],
+            "spi_c": str(self.random.randrange(256, 1 << 32)),
+            "spi_s": str(self.random.randrange(256, 1 << 32)),
             "visited_network": self.visited_network,
             "icid": self._icid(context),
             "identity": originating.asserted_identity(self, context.request, context.peer.address),

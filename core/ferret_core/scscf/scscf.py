@@ -16,6 +16,7 @@ from ferret_core.scscf import cx, in_dialog, originating, registrar, terminating
 from ferret_core.scscf.policy import DEFAULT, CxProfile, RegistrarHabits, changed
 from ferret_core.scscf.reg_event import Subscription
 from ferret_core.scscf.registrar import Binding, Subscriber, Waiting
+from ferret_core.sip_names import split_address
 from ferret_core.sip_policy import Way, filled, policy_from
 from ferret_core.sip_proxy import Branch, Context, SipProxy
 from ferret_core.sip_timers import Timers, earliest
@@ -194,7 +195,7 @@ class Scscf(SipProxy):
     def _values(self, context: Context) -> dict[str, str]:
         return {
             "address": self.address,
-            "host": self.address.partition(":")[0],
+            "host": split_address(self.address)[0],
             "request_uri": context.request.request_uri,
         }
 

@@ -239,9 +239,11 @@ def test_without_rx_nothing_waits(pcscf: Pcscf) -> None:
 
 def test_cancel_is_answered_at_once_and_sent_on_when_the_branch_has_answered(pcscf: Pcscf) -> None:
     invite = _called(pcscf)
-    cancel = sip.cancel_for(_request("INVITE"))
+    cancel = sip.cancel_for(_request("INVITE")).append("Reason", "SIP;cause=487")
     assert _sent(pcscf.receive(_gm(cancel), 1.0)) == [("200 (CANCEL)", Role.UE)]
-    assert _sent(pcscf.receive(_mw(_answer(invite, 180)), 2.0)) == [("CANCEL", Role.SCSCF)]
+    outputs = pcscf.receive(_mw(_answer(invite, 180)), 2.0)
+    assert _sent(outputs) == [("CANCEL", Role.SCSCF)]
+    assert _message(outputs, "CANCEL").values("Reason") == ("SIP;cause=487",)
     assert _sent(pcscf.receive(_mw(_answer(invite, 487)), 3.0)) == [("ACK", Role.SCSCF), ("487 (INVITE)", Role.UE)]
     ack = sip.ack_for(_request("INVITE"), _answer(_request("INVITE"), 487))
     assert pcscf.receive(_gm(ack), 4.0) == []
@@ -393,6 +395,18 @@ def test_what_an_operator_carries_beside_a_contact_is_put_back(pcscf: Pcscf) -> 
     shown = _message(pcscf.receive(_mw(answer), 1.0), "180 (INVITE)")
     assert shown.first("Contact") == "<sip:b@x>;video;video;audio"
     assert not shown.has("C-Params")
+
+
+def test_a_challenge_may_offer_a_security_association_with_indices_of_its_own(pcscf: Pcscf) -> None:
+    offer = "ipsec-3gpp;q=0.1;spi-c={spi_c};spi-s={spi_s};port-c=5100"
+    _habits(pcscf, headers={"register_challenge": {"set": {"Security-Server": offer}}})
+    out = _message(pcscf.receive(_gm(_register(1)), 0.0), "REGISTER")
+    shown = _message(pcscf.receive(_mw(sip.respond(out, 401, "x", to_tag="r"), ICSCF), 0.1), "401 (REGISTER)")
+    fields = dict(sip.parameters(shown))
+    assert fields["Security-Server[0]/spi-c"] != fields["Security-Server[0]/spi-s"]
+    again = _message(pcscf.receive(_gm(_register(2)), 1.0), "REGISTER")
+    done = _message(pcscf.receive(_mw(sip.respond(again, 200, "OK", to_tag="r"), ICSCF), 1.1), "200 (REGISTER)")
+    assert not done.has("Security-Server")
 
 
 def test_a_method_that_an_operator_answers_at_once_gets_its_100(pcscf: Pcscf) -> None:
