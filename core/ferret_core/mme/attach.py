@@ -57,6 +57,9 @@ def secured(node: MmeNode, ue: UeContext, _: nas.Plain | None = None) -> None:
         for pdn in left:
             pdn_connectivity.delete_session(node, ue, pdn, lambda ue: _left_deleted(node, ue))
         return
+    if not ue.subscription.apns:
+        ue.subscription = node.subscriptions.get(ue.imsi, ue.subscription)
+        ue.imeisv = ue.imeisv or ue.subscription.imeisv
     if ue.subscription.apns and ue.request_verified:
         node.happened(ue, EmmEvent.LOCATION_UPDATED)
         return

@@ -46,7 +46,7 @@ class ApnSubscription:
     preemptable: bool
     ambr_uplink: int
     ambr_downlink: int
-    address: str = ""  # Served-Party-IP-Address
+    addresses: tuple[str, ...] = ()  # Served-Party-IP-Address
     charging_characteristics: bytes = b""
 
 
@@ -61,6 +61,7 @@ class Subscription:
     apns: tuple[ApnSubscription, ...] = ()
     network_access_mode: int | None = None
     charging_characteristics: bytes = b""
+    imeisv: str = ""  # where the operator tells it with the subscription
 
     def find(self, apn: str) -> ApnSubscription | None:
         """The configuration for this APN; the one for any APN ("*"); for no APN, the default one."""
@@ -108,7 +109,7 @@ class PdnConnection:
     answered_pco: bytes = b""  # as the PGW answered it
     pgw: gtpv2.FTeid | None = None
     created: bool = False  # the SGW has a session for it
-    asked_address: str = ""  # a PDN address that the UE already has
+    asked_addresses: tuple[str, ...] = ()  # which the UE has already, or always
 
 
 @dataclass(slots=True)

@@ -43,6 +43,35 @@ def take_over(node: MmeNode, document: Mapping[str, Any]) -> None:
         raise ConfigError(f"UE context of no use: {error!r}") from error
 
 
+def subscriptions(document: object) -> dict[str, Subscription]:
+    """Subscriptions by IMSI. Raises ConfigError."""
+    if not isinstance(document, Mapping):
+        raise ConfigError("subscriptions is no table")
+    try:
+        return {str(imsi): subscription_of(one, one.get("msisdn") or "") for imsi, one in document.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"subscription of no use: {error!r}") from error
+
+
+def subscription_of(
+    given: Mapping[str, Any],
+    msisdn: str,
+    bearers: Sequence[Mapping[str, Any]] = (),
+    ambr: Mapping[str, Any] | None = None,
+) -> Subscription:
+    """A subscription of a document, completed by what default bearers imply."""
+    ambr = given.get("ambr") or ambr or {}
+    apns = [_apn(number, one) for number, one in enumerate(given.get("apns") or (), 1)]
+    known = {one.apn for one in apns}
+    for bearer in bearers:
+        if bearer.get("apn") and bearer["apn"] not in known:
+            known.add(bearer["apn"])
+            apns.append(_apn(len(apns) + 1, bearer))
+    rates = [int(ambr.get(way) or sum(getattr(one, f"ambr_{way}") for one in apns)) for way in ("uplink", "downlink")]
+    imeisv = str(given.get("imeisv") or "")
+    return Subscription(str(msisdn), rates[0], rates[1], 1, tuple(apns), imeisv=imeisv)
+
+
 def _take_over(node: MmeNode, document: Mapping[str, Any]) -> None:
     ue = node.new_ue()
     node.identify(ue, str(document["imsi"]))
@@ -57,7 +86,13 @@ def _take_over(node: MmeNode, document: Mapping[str, Any]) -> None:
         ue.guti = nas.Guti(str(guti["plmn"]), int(guti["group_id"]), int(guti["mme_code"]), int(guti["m_tmsi"]))
         node.by_m_tmsi[ue.guti.m_tmsi] = ue
     bearers = document.get("bearers") or ()
-    ue.subscription = _subscription(document, bearers)
+    given, told = document.get("subscription"), node.subscriptions.get(ue.imsi)
+    if given is not None or bearers or told is None:
+        msisdn = document.get("msisdn") or ""
+        ue.subscription = subscription_of(given or {}, msisdn, bearers, document.get("ambr"))
+    else:
+        ue.subscription = told
+    ue.imeisv = ue.imeisv or ue.subscription.imeisv
     ue.device_has_bearers = bool(document.get("device_has_bearers", False))
     for bearer in bearers:
         _take_over_bearer(ue, bearer)
@@ -97,20 +132,6 @@ def _secure(ue: UeContext, document: Mapping[str, Any]) -> None:
     ue.k_enb = bytes.fromhex(document["k_enb"]) if document.get("k_enb") else ue.security.k_enb()
 
 
-def _subscription(document: Mapping[str, Any], bearers: Sequence[Mapping[str, Any]]) -> Subscription:
-    """The given one, or what the default bearers imply."""
-    given = document.get("subscription") or {}
-    ambr = given.get("ambr") or document.get("ambr") or {}
-    apns = [_apn(number, one) for number, one in enumerate(given.get("apns") or (), 1)]
-    known = {one.apn for one in apns}
-    for bearer in bearers:
-        if bearer.get("apn") and bearer["apn"] not in known:
-            known.add(bearer["apn"])
-            apns.append(_apn(len(apns) + 1, bearer))
-    rates = [int(ambr.get(way) or sum(getattr(one, f"ambr_{way}") for one in apns)) for way in ("uplink", "downlink")]
-    return Subscription(str(document.get("msisdn") or ""), rates[0], rates[1], 1, tuple(apns))
-
-
 _PDN_TYPES = {1: 0, 2: 1, 3: 2}  # NAS -> PDN-Type AVP
 
 
@@ -126,6 +147,7 @@ def _apn(number: int, document: Mapping[str, Any]) -> ApnSubscription:
         bool(document.get("preemptable", False)),
         int(ambr.get("uplink") or 0),
         int(ambr.get("downlink") or 0),
+        addresses=tuple(str(one) for one in document.get("addresses") or ()),
     )
 
 
@@ -150,7 +172,8 @@ def _take_over_bearer(ue: UeContext, document: Mapping[str, Any]) -> None:
     pdn = PdnConnection(ebi, str(document["apn"]), pdn_type, pdn_type)
     pdn.subscription = ue.subscription.find(pdn.apn)
     pdn.ambr = (int(ambr.get("uplink") or 0), int(ambr.get("downlink") or 0))
-    pdn.asked_address = str(document.get("paa") or "")
+    paa = str(document.get("paa") or "")
+    pdn.asked_addresses = (paa,) if paa else ()
     pdn.pco = bytes.fromhex(document.get("pco") or "")
     ue.bearers[ebi], ue.pdns[ebi] = bearer, pdn
     ue.last_ebi = max(ue.last_ebi, ebi)

@@ -117,12 +117,14 @@ class Mme(MmeNode):
 
     - any field of `profile.Profile`: the operator's configuration (`profile_from_recording` reads it from what a
       recorded MME sent)
+    - `subscriptions`: by IMSI, {msisdn, imeisv, ambr, apns} as below, for subscribers that no HSS is asked about
     - `ue_contexts`: list of UE contexts to take over, each with `imsi` and, as far as known, `msisdn`, `imeisv`, `enb`
       (peer address; absent: the UE is idle), `enb_ue_s1ap_id`, `mme_ue_s1ap_id`, `tai` {plmn, tac}, `ecgi` {plmn,
       cell}, `guti` {plmn, group_id, mme_code, m_tmsi}, `k_asme` (hex; without it NAS goes unprotected and a note says
       so), `ksi`, `nas_counts` {uplink, downlink: the next ones}, `algorithms` {integrity, ciphering}, `k_enb` (hex),
       `ue_network_capability`, `ms_network_capability`, `radio_capability` (hex), `ambr` {uplink, downlink: bit/s},
-      `subscription` {ambr, apns: [{apn, pdn_type, qci, priority_level, may_preempt, preemptable, ambr}]},
+      `subscription` {ambr, apns: [{apn, pdn_type, qci, priority_level, may_preempt, preemptable, ambr,
+      addresses: those the UE always has}]},
       `device_has_bearers` (bool) and `bearers`: list of {`ebi`, `linked_ebi` (a dedicated bearer's default bearer),
       `qci`, `priority_level`, `may_preempt`, `preemptable`, `gbr` {mbr_downlink, mbr_uplink, gbr_downlink, gbr_uplink:
       bit/s}, `apn`, `pdn_type` (1, 2, 3), `paa` (text), `ambr` {uplink, downlink: bit/s}, `pco` (hex), `enb_tunnel`
@@ -228,7 +230,9 @@ class Mme(MmeNode):
         ue_contexts = values.pop("ue_contexts", ())
         if not isinstance(ue_contexts, (list, tuple)) or not all(isinstance(one, Mapping) for one in ue_contexts):
             raise ConfigError("ue_contexts is not a list of tables")
+        told = values.pop("subscriptions", {})
         self.profile = changed(self.profile, values)
+        self.subscriptions |= imports.subscriptions(told)
         for document in ue_contexts:
             imports.take_over(self, document)
         return self.outputs()

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from ferret.errors import PeerViolationError
 from ferret.protocols import diameter, gtpv2, nas, s1ap
 from ferret.records.message import Interface, Role
-from ferret_core.mme.context import EnbContext, UeContext
+from ferret_core.mme.context import EnbContext, Subscription, UeContext
 from ferret_core.mme.profile import Profile
 from ferret_core.mme.states import EcmState, EmmEvent
 from ferret_core.nf import NetworkFunction, Note, Output, Peer, Send
@@ -43,6 +43,7 @@ class MmeNode(NetworkFunction):
         self.by_imsi: dict[str, UeContext] = {}
         self.by_m_tmsi: dict[int, UeContext] = {}
         self.by_s11_teid: dict[int, UeContext] = {}
+        self.subscriptions: dict[str, Subscription] = {}  # told by the operator, for want of an HSS
         self.pending: dict[int, Pending] = {}
         self.now = 0.0
         self._outputs: list[Output] = []

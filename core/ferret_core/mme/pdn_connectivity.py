@@ -60,7 +60,7 @@ def prepare(node: MmeNode, ue: UeContext, request: nas.Plain, information: nas.P
     pdn = PdnConnection(ebi, apn or subscription.apn, pdn_type, asked, request.pti, subscription)
     pdn.ambr = (subscription.ambr_uplink, subscription.ambr_downlink)
     pdn.pco = (information.get(_PCO) if information else None) or request.get(_PCO) or b""
-    pdn.asked_address = subscription.address
+    pdn.asked_addresses = subscription.addresses
     qos = s1ap.ErabQos(
         subscription.qci, subscription.priority_level, subscription.may_preempt, subscription.preemptable
     )

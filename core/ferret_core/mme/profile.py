@@ -54,9 +54,7 @@ class Profile:
     emm_information: tuple[tuple[str, str], ...] | None = None  # fields and values; the time is put in; None: not sent
     apn_ambr_exact: bool = True
     kilobit: int = 1000  # bits per kbit/s in NAS; 1024 with MMEs that count so
-    attach_result_as_asked: bool = (
-        False  # accept a combined attach of whoever asks for it
-    )
+    attach_result_as_asked: bool = False  # accept a combined attach of whoever asks for it
     cyclic_ebi: bool = False  # give EBIs in turn rather than the lowest that is free
     # GTPv2-C (TS 29.274)
     create_session_indication: tuple[str, ...] = ()

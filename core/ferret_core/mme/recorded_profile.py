@@ -40,7 +40,8 @@ def profile_from_recording(messages: Iterable[SignallingMessage]) -> Mapping[str
             reader.take(message)
         except DecodeError:
             continue
-    return reader.profile
+    subscriptions = reader.subscriptions()
+    return {**reader.profile, "subscriptions": subscriptions} if subscriptions else reader.profile
 
 
 class _Reader:
@@ -51,6 +52,9 @@ class _Reader:
         self._ebis: dict[int, set[int]] = {}
         self._reported: set[tuple[int, int]] = set()  # bearers that Modify Bearer Request has been sent for
         self._ambrs: set[tuple[int, int]] = set()  # uplink and downlink, as Create Session Request gives them
+        self._located: set[str] = set()  # IMSIs whose subscription the MME asked the HSS for
+        self._sessions: dict[str, dict[str, Any]] = {}  # by IMSI: what Create Session Requests say of the subscription
+        self._ue_ambr: dict[str, int] = {}
         self._esm_flag: dict[int, bool] = {}  # by eNB UE S1AP ID: the UE has protected ESM information
 
     def take(self, message: SignallingMessage) -> None:
@@ -68,12 +72,29 @@ class _Reader:
             case _:
                 pass
 
+    def subscriptions(self) -> dict[str, dict[str, Any]]:
+        """What sessions imply of those subscribers whose subscription the recording does not hold, by IMSI."""
+        unit = self.profile.get("gtp_kilobit", 1000)
+        found = {}
+        for imsi, session in self._sessions.items():
+            if imsi not in self._located:
+                apns = [
+                    {**apn, "ambr": {way: rate * unit for way, rate in apn["ambr"].items()}}
+                    for apn in session["apns"].values()
+                ]
+                found[imsi] = {**session, "ambr": self._ue_ambr, "apns": apns}
+        return found
+
     # S1-MME
 
     def _s1ap(self, message: s1ap.Message) -> None:
         if message.name == "S1SetupResponse":
             self._s1_setup(message)
         self._follow_ebis(message)
+        ambr = message.ie(s1ap.IeId.UE_AGGREGATE_MAXIMUM_BITRATE)
+        if ambr is not None:
+            ways = {"uplink": "uEaggregateMaximumBitRateUL", "downlink": "uEaggregateMaximumBitRateDL"}
+            self._ue_ambr = {way: ambr[name] for way, name in ways.items()}
         for octets in message.nas_pdus():
             plain = nas.decode(octets).plain
             if plain is None:
@@ -223,6 +244,27 @@ class _Reader:
         profile["charging_characteristics"] = charging.octets.hex() if charging else ""
         if ambr is not None:
             self._ambrs.add((ambr.uplink, ambr.downlink))
+        self._session(message, ambr)
+
+    def _session(self, message: gtpv2.Message, ambr: gtpv2.Ambr | None) -> None:
+        imsi, apn, msisdn = message.view(gtpv2.Imsi), message.view(gtpv2.Apn), message.view(gtpv2.Msisdn)
+        qos = message.bearer_contexts[0].view(gtpv2.BearerQos) if message.bearer_contexts else None
+        if imsi is None or apn is None or qos is None:
+            return
+        pdn_type, paa, mei = message.view(gtpv2.PdnTypeIe), message.view(gtpv2.Paa), message.view(gtpv2.Mei)
+        asked = [paa.ipv4, paa.ipv6] if paa else []
+        session = self._sessions.setdefault(imsi.digits, {"msisdn": msisdn.digits if msisdn else "", "apns": {}})
+        session["imeisv"] = mei.digits if mei else ""
+        session["apns"][apn.name] = {
+            "apn": apn.name,
+            "pdn_type": pdn_type.value if pdn_type else 1,
+            "qci": qos.qci,
+            "priority_level": qos.priority_level,
+            "may_preempt": not qos.pci,
+            "preemptable": not qos.pvi,
+            "ambr": {"uplink": ambr.uplink, "downlink": ambr.downlink} if ambr else {},
+            "addresses": [one for one in asked if one not in ("", "0.0.0.0", "::")],
+        }
 
     def _bearer_answer(self, message: gtpv2.Message) -> None:
         if not gtpv2.accepted(message):
@@ -252,6 +294,7 @@ class _Reader:
                 profile["requested_vectors"] = asked.value_of(avp.NUMBER_OF_REQUESTED_VECTORS) or 1
                 profile["immediate_response"] = asked.value_of(avp.IMMEDIATE_RESPONSE_PREFERRED)
         elif message.command == Command.UPDATE_LOCATION:
+            self._located.add(message.value_of(avp.USER_NAME) or "")
             profile["ulr_flags"] = message.value_of(avp.ULR_FLAGS) or 0
             profile["ulr_terminal_information"] = message.find(avp.TERMINAL_INFORMATION) is not None
             profile["ulr_ue_srvcc_capability"] = message.value_of(avp.UE_SRVCC_CAPABILITY)

@@ -60,11 +60,11 @@ def _paa(pdn: PdnConnection) -> gtpv2.Paa:
     """PDN Address Allocation: unspecified, so that the PGW chooses, unless the UE has an address already."""
     ipv4 = _PDN_TYPES[pdn.pdn_type]
     ipv6, prefix = ("::", 0) if pdn.pdn_type & 2 else ("", 0)
-    asked = pdn.asked_address
-    if asked and ":" in asked:
-        ipv6, prefix = asked, 64
-    elif asked:
-        ipv4 = asked
+    for asked in pdn.asked_addresses:
+        if ":" in asked and pdn.pdn_type & 2:
+            ipv6, prefix = asked, 64
+        elif ":" not in asked and pdn.pdn_type & 1:
+            ipv4 = asked
     return gtpv2.Paa(pdn.pdn_type, ipv4, ipv6, prefix)
 
 

@@ -147,7 +147,6 @@ def _charging(group: Avp) -> bytes:
 def _apn(group: Avp) -> ApnSubscription:
     qos, ambr = group.find(avp.EPS_SUBSCRIBED_QOS_PROFILE), group.find(avp.AMBR)
     arp = qos.find(avp.ALLOCATION_RETENTION_PRIORITY) if qos else None
-    address = group.value_of(avp.SERVED_PARTY_IP_ADDRESS)
     return ApnSubscription(
         apn=group.value_of(avp.SERVICE_SELECTION) or "",
         context_id=group.value_of(avp.CONTEXT_IDENTIFIER) or 0,
@@ -159,6 +158,6 @@ def _apn(group: Avp) -> ApnSubscription:
         preemptable=arp is None or arp.value_of(avp.PRE_EMPTION_VULNERABILITY) in (None, 0),
         ambr_uplink=_rate(ambr, uplink=True),
         ambr_downlink=_rate(ambr, uplink=False),
-        address=str(address) if address else "",
+        addresses=tuple(str(one) for one in group.values_of(avp.SERVED_PARTY_IP_ADDRESS)),
         charging_characteristics=_charging(group),
     )
