@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
 
@@ -16,6 +16,7 @@ from ferret.errors import RecordError
 from ferret.queue import (
     MemoryQueue,
     MessageQueue,
+    MessageTooLongError,
     PosixQueue,
     QueueEmptyError,
     QueueFullError,
@@ -25,6 +26,7 @@ from ferret.queue import (
 )
 from ferret.records.message import CapturedMessage
 from ferret.records.recorder import Capture, Recorder
+from ferret_agents.capture.ledger import Damage
 from ferret_agents.capture.reader import CaptureResult, read
 from ferret_agents.offline import agents
 from ferret_agents.roles import Network, find_network
@@ -48,12 +50,15 @@ def record_file(path: Path, *, progress: Callable[[int, int], None] = lambda don
     result = read(path)
     network = find_network(result.messages)
     recorder = Recorder(lambda endpoint, message: network.resolve(endpoint, message.protocol))
+    too_long: dict[int, Damage] = {}
     with private_queue("agents") as queue:
         sightings = list(agents(result.messages, network))
-        for done, message in enumerate(_through(queue, sightings), start=1):
+        for done, message in enumerate(_through(queue, sightings, too_long), start=1):
             recorder.add(message)
             if done % 256 == 0:
                 progress(done, len(sightings))
+    if too_long:
+        result = replace(result, damage=(*result.damage, *too_long.values()))
     return RecordedFile(path, result, network, recorder.finish())
 
 
@@ -69,8 +74,14 @@ def private_queue(purpose: str) -> MessageQueue:
     return queue
 
 
-def _through(queue: MessageQueue, messages: Iterable[CapturedMessage]) -> Iterator[CapturedMessage]:
-    """Put each message into the queue as its agent would; take out what is there whenever it is full."""
+def _through(
+    queue: MessageQueue, messages: Iterable[CapturedMessage], too_long: dict[int, Damage]
+) -> Iterator[CapturedMessage]:
+    """Put each message into the queue as its agent would; take out what is there whenever it is full.
+
+    A message that no queue of this size can hold is left out, and its frame goes into `too_long`, once however many
+    agents have seen it.
+    """
     for message in messages:
         octets = encode_captured(message)
         try:
@@ -78,6 +89,9 @@ def _through(queue: MessageQueue, messages: Iterable[CapturedMessage]) -> Iterat
         except QueueFullError:
             yield from _taken(queue)
             queue.put(octets)
+        except MessageTooLongError:
+            what = f"a message of {len(message.octets)} octets is longer than the whole queue: left out"
+            too_long[message.frame] = Damage(message.frame, what)
     yield from _taken(queue)
 
 

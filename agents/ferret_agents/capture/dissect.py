@@ -15,7 +15,7 @@ from ferret.errors import DecodeError
 from ferret.protocols import s1ap
 from ferret.protocols.summary import Protocol
 from ferret.records.message import CapturedMessage, Endpoint, Flaw
-from ferret_agents.capture import classify, esp, ip, link, overlay, tunnel
+from ferret_agents.capture import classify, esp, exported, ip, link, overlay, tunnel
 from ferret_agents.capture.files import Record
 from ferret_agents.capture.ledger import DAMAGED, USED, Ledger
 from ferret_agents.capture.sctp import Associations, UserMessage
@@ -111,6 +111,17 @@ class Dissector:
         out, self._out = self._out, []
         return out
 
+    def expire(self, clock: int) -> list[CapturedMessage]:
+        """On a live interface that is quiet: give up what has waited too long; the messages that come of it.
+
+        `clock`: the time in nanoseconds since the epoch, later than that of every frame so far.
+        """
+        if clock > self._clock:
+            self._clock = clock
+        self._sweep()
+        out, self._out = self._out, []
+        return out
+
     def _sweep(self) -> None:
         self._swept = self._clock
         self._fragments.expire(self._clock)
@@ -126,6 +137,8 @@ class Dissector:
             return self._ip(origin, octets, start)
         if protocol == link.S1AP:
             return self._bare_s1ap(origin, octets, missing)
+        if protocol == link.EXPORTED:
+            return self._exported(origin, octets, missing)
         return link.kind_of(protocol)
 
     def _ip(self, origin: _Origin, octets: bytes, start: int) -> str | None:
@@ -330,4 +343,19 @@ class Dissector:
         source, destination = (S1AP_MME, S1AP_ENB) if from_mme else (S1AP_ENB, S1AP_MME)
         found = classify.Found(Protocol.S1AP, (len(octets),))
         self._found(origin, found, octets, missing, source, destination, "none")
+        return USED
+
+    def _exported(self, origin: _Origin, octets: bytes, missing: int) -> str | None:
+        pdu = exported.open_exported(octets)
+        if pdu.name == "ip":
+            return self._ip(origin, octets, pdu.start)
+        if pdu.protocol is None:
+            return f"exported {pdu.name[:20]}"
+        payload = octets[pdu.start :]
+        if pdu.protocol is Protocol.S1AP and not pdu.source.address:
+            return self._bare_s1ap(origin, payload, missing)
+        if not missing and classify.PEEKS[pdu.protocol](payload) is None:
+            return self._noise(origin.frame, classify.Noise("exported", f"no {pdu.protocol} in an exported PDU"))
+        found = classify.Found(pdu.protocol, (len(payload),))
+        self._found(origin, found, payload, missing, pdu.source, pdu.destination, pdu.transport)
         return USED
