@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ferret.errors import DecodeError
@@ -78,7 +79,10 @@ class History:
                 self.received.append(one)
             if one.recorded.from_nf.role is role:
                 self.sent.append(one)
-        self._ways = {one.exchange: self._way_of(one) for one in self.received if one.sip.is_request}
+        self._ways: dict[tuple[str, str], Way] = {}
+        for one in self.received:
+            if one.sip.is_request:
+                self._ways.setdefault(one.exchange, self._way_of(one))
         self.hops = tuple(self._hops())
         paired = {id(hop.sent) for hop in self.hops}
         self.own = tuple(one for one in self.sent if id(one) not in paired)  # messages of the NF's own making
@@ -123,21 +127,22 @@ class History:
         if method == "REGISTER":
             return Way.REGISTER_CHALLENGE if sent.sip.status == 401 else Way.REGISTER_ANSWER
         to_ue = sent.recorded.to_nf.role is inner
-        initial = any(
-            one.sip.method == method and sip.parse_name_addr(one.sip.first("To")).param("tag") is None
-            for one in self.received
-            if one.sip.is_request and one.exchange == sent.exchange
-        )
-        if initial:
+        if self._ways.get(sent.exchange) in (Way.ORIGINATING, Way.TERMINATING):
             return Way.ORIGINATING_ANSWER if to_ue else Way.TERMINATING_ANSWER
         return Way.IN_DIALOG_ANSWER_TO_UE if to_ue else Way.IN_DIALOG_ANSWER_FROM_UE
+
+
+@lru_cache(maxsize=4096)
+def _read(octets: bytes) -> sip.Message:
+    """The same recording is read for several NFs and several purposes."""
+    return sip.decode(octets)
 
 
 def _decoded(messages: Iterable[SignallingMessage]) -> Iterator[Seen]:
     for one in messages:
         if one.protocol is Protocol.SIP and not one.captured.flaws:
             try:
-                yield Seen(one, sip.decode(one.octets))
+                yield Seen(one, _read(one.octets))
             except DecodeError:
                 continue
 

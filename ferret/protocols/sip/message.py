@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ferret.errors import DecodeError, LocalMisuseError
 from ferret.protocols.sip.names import LIST_FIELDS, canonical
@@ -29,8 +30,7 @@ _STATUS_LINE = re.compile(r"SIP/\d+\.\d+[ \t]+(\d{3})(?:[ \t]+(.*))?\Z")
 _DIGITS = re.compile(r"\d{1,10}\Z", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderLine:
+class HeaderLine(NamedTuple):
     """One header line, or several folded into one (RFC 3261 clause 7.3.1)."""
 
     name: str  # as written
