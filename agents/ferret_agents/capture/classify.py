@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ferret.errors import DecodeError
 from ferret.protocols import diameter, gtpv2, s1ap, sip
-from ferret.protocols.summary import Protocol
+from ferret.protocols.summary import Peek, Protocol
 from ferret_agents.capture import framing
 
 GTPC_PORT = 2123
@@ -31,6 +31,13 @@ _PPIDS = {
     64: "e1ap",
 }  # fmt: skip
 _MAX_PIGGYBACKED = 8
+
+PEEKS: dict[Protocol, Callable[[bytes], Peek | None]] = {
+    Protocol.GTPV2: gtpv2.peek,
+    Protocol.DIAMETER: diameter.peek,
+    Protocol.SIP: sip.peek,
+    Protocol.S1AP: s1ap.peek,
+}
 
 
 class Found(NamedTuple):
@@ -96,16 +103,15 @@ def _no_sip(octets: bytes) -> Noise:
     return Noise("udp", "no SIP start line on port 5060")
 
 
-def _ends(peek: Callable[[bytes], object], octets: bytes) -> tuple[int, ...]:
+def _ends(peek: Callable[[bytes], Peek | None], octets: bytes) -> tuple[int, ...]:
     """Where each of several messages ends that one datagram holds, by the length that `peek` gives."""
     ends: list[int] = []
     at = 0
     while at < len(octets) and len(ends) < _MAX_PIGGYBACKED:
         seen = peek(octets[at:] if at else octets)
-        length = getattr(seen, "length", 0)
-        if length <= 0:
+        if seen is None or seen.length <= 0:
             break
-        at = min(at + length, len(octets))
+        at = min(at + seen.length, len(octets))
         ends.append(at)
     if ends and len(ends) < _MAX_PIGGYBACKED and at < len(octets):
         ends[-1] = len(octets)

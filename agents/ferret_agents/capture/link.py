@@ -16,6 +16,7 @@ from ferret.errors import DecodeError
 IPV4 = 0x0800
 IPV6 = 0x86DD
 S1AP = -1  # not an EtherType: the frame is an S1AP PDU without anything below it
+EXPORTED = -2  # nor this one: a PDU that Wireshark exported, with tags of its own
 USER_LINK_TYPES = range(147, 163)  # LINKTYPE_USER0 to 15; Wireshark's users put S1AP there (DLT 150 and others)
 
 _VLAN_TAGS = frozenset((0x8100, 0x88A8, 0x9100, 0x9200, 0x9300))  # IEEE 802.1Q, 802.1ad, and QinQ before it
@@ -160,6 +161,11 @@ def user(octets: bytes) -> tuple[int, int]:
     return S1AP, 0
 
 
+def exported(octets: bytes) -> tuple[int, int]:
+    """LINKTYPE_WIRESHARK_UPPER_PDU."""
+    return EXPORTED, 0
+
+
 _WALKS: dict[int, Walk] = {
     0: null,
     1: ethernet,
@@ -176,6 +182,7 @@ _WALKS: dict[int, Walk] = {
     228: ipv4_only,
     229: ipv6_only,
     276: cooked_v2,
+    252: exported,
     **dict.fromkeys(USER_LINK_TYPES, user),
 }
 

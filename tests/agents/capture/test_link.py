@@ -100,6 +100,33 @@ def test_s1ap_without_anything_below_it_is_found_with_its_direction(
     assert outcome.accounted
 
 
+def tag(number: int, value: bytes = b"") -> bytes:
+    value += b"\0" * (-len(value) % 4)
+    return struct.pack(">HH", number, len(value)) + value
+
+
+def test_pdus_that_wireshark_exported_are_read(dissect: Dissect, packet: bytes, sample: Any) -> None:
+    ends = tag(20, bytes((192, 0, 2, 1))) + tag(21, bytes((192, 0, 2, 2))) + tag(24, b"\0\0\0\3")
+    ports = tag(25, b"\0\0\x08\x4b") + tag(26, b"\0\0\x08\x4b") + tag(0)
+    six = tag(22, b"\x20\x01" + b"\0" * 13 + b"\1") + tag(23, b"\x20\x01" + b"\0" * 13 + b"\2")
+    frames = [
+        tag(12, b"gtpv2") + ends + ports + sample.gtpv2,
+        tag(12, b"diameter") + six + tag(0) + sample.diameter(272, 4, 1, True),
+        tag(13, b"sip_udp") + ends + ports + sample.sip("INVITE", 1),
+        tag(12, b"s1ap") + tag(0) + sample.s1ap,
+        tag(12, b"ip") + tag(0) + packet,
+        tag(12, b"rtp") + tag(0) + b"\x80",
+        tag(12, b"sip") + tag(0) + b"nothing of the kind",
+        tag(12, b"sip")[:-1],
+        tag(99) * 100,
+    ]
+    outcome = dissect(frames, link_type=252)
+    assert [m.protocol for m in outcome.messages] == ["gtpv2", "diameter", "sip", "s1ap", "gtpv2"]
+    assert str(outcome.messages[0].source) == "192.0.2.1:2123"
+    assert outcome.messages[1].destination.address == "2001::2"
+    assert (outcome.ledger.damaged, outcome.ledger.ignored, outcome.accounted) == (3, {"exported rtp": 1}, True)
+
+
 def test_odd_link_layers_are_left_to_scapy(scapy: Any, dissect: Dissect, packet: bytes, sample: Any) -> None:
     frame = scapy.Dot11(type=2) / scapy.LLC() / scapy.SNAP() / scapy.IP(packet)
     (message,) = dissect([frame], link_type=105).messages
