@@ -28,8 +28,8 @@ _DIAMETER_START = re.compile(
     rb"\xd0\xe0\xf0][\x00\x80]",
     re.DOTALL,
 )
-_SIP_LINE = re.compile(
-    rb"(?:SIP/\d\.\d[ \t]+\d{3}[ \t\r\n]|[A-Za-z0-9\-.!%*_+`'~]{1,80}[ \t]+[^\r\n]{1,8192}?[ \t]SIP/\d\.\d[ \t]*\r?\n)"
+_SIP_LINE = re.compile(  # possessive: a line of spaces must not cost the square of its length
+    rb"(?:SIP/\d\.\d[ \t]+\d{3}[ \t\r\n]|[A-Za-z0-9\-.!%*_+`'~]{1,80}[ \t]++[^\r\n]{1,8192}?[ \t]SIP/\d\.\d[ \t]*\r?\n)"
 )
 _SIP_START = re.compile(rb"(?:\A|\n)(SIP/\d\.\d[ \t]+\d{3}[ \t]|[A-Z]{2,32} [^\r\n]{1,8192}? SIP/2\.0\r?\n)")
 _SIP_PART = re.compile(rb"(?:S(?:I(?:P(?:/2?)?)?)?\Z|SIP/2|[A-Z]{1,32}(?: [^\r\n]*)?\r?\Z)")

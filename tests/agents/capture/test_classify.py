@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from ferret.protocols.summary import Protocol
 from ferret.records.message import Flaw
+from ferret_agents.capture import framing
 from ferret_agents.capture.classify import Found, Noise, datagram, sent_by_mme, user_message
 
 Dissect = Callable[..., Any]
@@ -84,6 +86,15 @@ def test_noise_is_told_by_kind(ports: tuple[int, int], octets: bytes, kind: str,
     noise = datagram(*ports, octets, 0)
     assert isinstance(noise, Noise)
     assert (noise.kind, bool(noise.fault)) == (kind, fault)
+
+
+def test_a_long_line_of_spaces_costs_no_more_than_its_length() -> None:
+    spaces = b"A" + b" " * 60_000
+    begin = perf_counter()
+    for octets in (spaces, spaces + b"SIP/x", b"A \t" * 20_000):
+        assert isinstance(datagram(4444, 5555, octets, 0), Noise)
+        assert framing.find_start(b"\n" + octets + b" SIP/2.0 ") is None
+    assert perf_counter() - begin < 2
 
 
 def test_esp_is_counted_as_not_readable(scapy: Any, dissect: Dissect) -> None:
