@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -152,7 +153,12 @@ def _nodes(plans: Iterable[Plan]) -> list[Node]:
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run on uvloop where it is installed, on asyncio's own loop elsewhere."""
+    """Run on uvloop where it is installed, on asyncio's own loop elsewhere.
+
+    What was loaded and recorded before stays as it is: the garbage collector need not look at it again and again.
+    """
+    gc.collect()
+    gc.freeze()
     try:
         import uvloop
     except ImportError:

@@ -40,7 +40,7 @@ from ferret_edge.border import Border
 from ferret_edge.links.link import Link
 from ferret_edge.matching import Expected, Made, Match, OutputMatcher, shape_of
 from ferret_edge.metrics import EdgeMetrics
-from ferret_edge.protocols import protocol_of
+from ferret_edge.protocols import name_of, protocol_of
 
 log = structlog.get_logger(__name__)
 
@@ -222,10 +222,8 @@ class EdgeNode:
 
     def _check(self, output: Send, message: Message) -> None:
         protocol = protocol_of(message)
-        way = doors(protocol)
-        found = _compared(way.parameters(message))
-        name = way.summarise(message).name
-        shape = shape_of(protocol, str(output.interface), name, found)
+        found = _compared(doors(protocol).parameters(message))
+        shape = shape_of(protocol, str(output.interface), name_of(message), found)
         made = Made(next(self._numbers), shape, str(output.peer.role), message.encode(), found)
         match = self._matcher.produced(made)
         if match is not None:

@@ -182,11 +182,13 @@ class Replayer:
         snapshot = self._translator.snapshot()
         members = tuple(sorted(self._plan.members))
         await self._to_all(lambda number: Begin(number, self._plan.subscriber, members, snapshot))
+        before = await self._sums()
         for role, values in self._in_order_of_need():
             await self._command(role, Context(next(self._ids), values))
-        await self._settled()
-        await self._to_all(lambda number: Begin(number, self._plan.subscriber, members, snapshot))
-        self.result.added.clear()
+        if await self._sums() != before:
+            await self._settled()
+            await self._to_all(lambda number: Begin(number, self._plan.subscriber, members, snapshot))
+            self.result.added.clear()
 
     def _in_order_of_need(self) -> list[tuple[Role, Mapping[str, object]]]:
         """The MME last: what it takes over makes it use the others at once."""
