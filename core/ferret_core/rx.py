@@ -8,7 +8,7 @@ operator's AF furnishes its messages, where the specifications leave a choice or
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -22,7 +22,15 @@ from ferret.protocols.diameter.constants import (
     TerminationCause,
 )
 from ferret.protocols.sip.sdp import Media, Sdp
-from ferret_core.rx_profile import NUMBERS, Rtcp, RxProfile, habits, profile_from_recording, profile_of
+from ferret_core.rx_profile import (
+    NUMBERS,
+    Rtcp,
+    RxProfile,
+    habits,
+    profile_from_recording,
+    profile_of,
+    signalling_profile_from_recording,
+)
 
 __all__ = [
     "Rtcp",
@@ -33,6 +41,8 @@ __all__ = [
     "media_components",
     "profile_from_recording",
     "profile_of",
+    "signalling_aar",
+    "signalling_profile_from_recording",
     "str_",
 ]
 
@@ -83,6 +93,53 @@ def aar(
         _framed(ue_address),
         *[avp.SPECIFIC_ACTION(one) for one in profile.specific_actions],
         avp.RX_REQUEST_TYPE(_INITIAL if first else _UPDATE) if profile.rx_request_type else None,
+    )
+
+
+def signalling_aar(
+    profile: RxProfile,
+    *,
+    session_id: str,
+    ue_address: str,
+    af_address: str,
+    ports: Sequence[tuple[int, int]],
+    subscription: str = "",
+) -> Message:
+    """AAR for the path of SIP itself, which an AF may ask for at registration (TS 29.214 clause 4.4.5).
+
+    `ports`: of UE and AF, a pair for each connection between them. `profile` is that of such AARs, see
+    `signalling_profile_from_recording`; an AF does not furnish them like those for media.
+    """
+    filters = []
+    for mine, theirs in ports:
+        here, there = f"{ue_address} {mine}", f"{af_address} {theirs}"
+        source, target = (here, there) if profile.ue_first else (there, here)
+        filters += [f"permit out ip from {source} to {target}", f"permit in ip from {target} to {source}"]
+    sub = avp.MEDIA_SUB_COMPONENT(
+        avp.FLOW_NUMBER(1),
+        *[avp.FLOW_DESCRIPTION(one) for one in filters],
+        avp.FLOW_USAGE(FlowUsage.AF_SIGNALLING),
+    )
+    end = "\0" if profile.codec_data_ends_with_nul else ""
+    empty = [avp.CODEC_DATA(f"{text}\n{end}") for text in ("downlink\noffer", "uplink\nanswer")]
+    component = avp.MEDIA_COMPONENT_DESCRIPTION(
+        avp.MEDIA_COMPONENT_NUMBER(1),
+        sub,
+        avp.MEDIA_TYPE(MediaType.CONTROL),
+        *(empty if profile.codec_data else []),
+        avp.FLOW_STATUS(FlowStatus.ENABLED),
+    )
+    return request(
+        Command.AA,
+        Application.RX,
+        *_head(profile, session_id),
+        avp.AF_APPLICATION_IDENTIFIER(profile.af_application_identifier) if profile.af_application_identifier else None,
+        *_optional(profile, 0.0),
+        _subscription_id(profile, subscription),
+        component,
+        _framed(ue_address),
+        *[avp.SPECIFIC_ACTION(one) for one in profile.specific_actions],
+        avp.RX_REQUEST_TYPE(_INITIAL) if profile.rx_request_type else None,
     )
 
 

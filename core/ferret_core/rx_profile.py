@@ -101,6 +101,15 @@ def profile_from_recording(messages: Sequence[Message]) -> RxProfile:
         return RxProfile()
 
 
+def signalling_profile_from_recording(messages: Sequence[Message]) -> RxProfile | None:
+    """How a recorded AF asks for the path of SIP itself at registration; None where it does not."""
+    asked = [one for one in messages if _is(one, Command.AA) and _is_signalling(one)]
+    try:
+        return _profile(asked, ()) if asked else None
+    except DecodeError:
+        return None
+
+
 def habits(messages: Sequence[Message]) -> Mapping[str, Any]:
     """The same as context for `profile_of`."""
     return profile_from_recording(messages).as_context()
@@ -110,9 +119,19 @@ def _is(message: Message, command: int) -> bool:
     return message.is_request and message.command == command and message.application == Application.RX
 
 
+def _is_signalling(message: Message) -> bool:
+    usages = [
+        usage.octets if (usage := one.find(avp.FLOW_USAGE)) is not None else b""
+        for component in message.all(avp.MEDIA_COMPONENT_DESCRIPTION)
+        for one in component.all(avp.MEDIA_SUB_COMPONENT)
+    ]
+    return bool(usages) and all(one == FlowUsage.AF_SIGNALLING.to_bytes(4, "big") for one in usages)
+
+
 def _has_media(message: Message) -> bool:
     components = message.all(avp.MEDIA_COMPONENT_DESCRIPTION)
-    return any(one.find(avp.MAX_REQUESTED_BANDWIDTH_UL) or one.find(avp.CODEC_DATA) for one in components)
+    described = any(one.find(avp.MAX_REQUESTED_BANDWIDTH_UL) or one.find(avp.CODEC_DATA) for one in components)
+    return described and not _is_signalling(message)
 
 
 def _profile(media: Sequence[Message], ends: Sequence[Message]) -> RxProfile:

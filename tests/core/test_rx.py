@@ -186,6 +186,32 @@ def test_without_a_recording_the_profile_is_the_plain_one() -> None:
     assert rx.habits([request(Command.AA, Application.RX, Avp(517, 10415, 0xC0, b"x"))]) == {}
 
 
+def test_the_path_of_sip_itself_is_asked_for_as_control_media() -> None:
+    message = rx.signalling_aar(
+        rx.RxProfile(codec_data=False),
+        session_id="af;1;2",
+        ue_address="10.46.0.2",
+        af_address="10.0.0.21",
+        ports=[(5060, 5060), (5061, 6060)],
+        subscription="sip:a@ims.example",
+    )
+    component = message.find(avp.MEDIA_COMPONENT_DESCRIPTION)
+    assert component is not None
+    assert component.value_of(avp.MEDIA_TYPE) == 4
+    assert _filters(component) == [
+        (
+            "permit out ip from 10.0.0.21 5060 to 10.46.0.2 5060",
+            "permit in ip from 10.46.0.2 5060 to 10.0.0.21 5060",
+            "permit out ip from 10.0.0.21 6060 to 10.46.0.2 5061",
+            "permit in ip from 10.46.0.2 5061 to 10.0.0.21 6060",
+        )
+    ]
+    profile = rx.signalling_profile_from_recording([message])
+    assert profile is not None and not profile.codec_data
+    assert rx.profile_from_recording([message]) == rx.RxProfile()
+    assert rx.signalling_profile_from_recording([_aar(rx.RxProfile())]) is None
+
+
 # --- recorded AFs
 
 
@@ -219,6 +245,8 @@ def _again(profile: rx.RxProfile, asked: Message, descriptions: list[Sdp]) -> Me
         return rx.str_(profile, session_id=session_id)
     components = asked.all(avp.MEDIA_COMPONENT_DESCRIPTION)
     texts = [text for one in components for text in one.values_of(avp.CODEC_DATA)]
+    if components and components[0].value_of(avp.MEDIA_TYPE) == 4:
+        return _again_signalling(asked)
     if len(texts) < 2:
         return None
     offer, said = _described(texts[0], descriptions), _described(texts[1], descriptions)
@@ -232,6 +260,29 @@ def _again(profile: rx.RxProfile, asked: Message, descriptions: list[Sdp]) -> Me
         offer=offer,
         answer=said,
         ue_offered=texts[0].startswith("uplink"),
+        subscription=(group.value_of(avp.SUBSCRIPTION_ID_DATA) if group else None) or "",
+    )
+
+
+def _again_signalling(asked: Message) -> Message | None:
+    profile = rx.signalling_profile_from_recording([asked])
+    ue = asked.value_of(avp.FRAMED_IP_ADDRESS) or ""
+    component, group = asked.find(avp.MEDIA_COMPONENT_DESCRIPTION), asked.find(avp.SUBSCRIPTION_ID)
+    if profile is None or component is None:
+        return None
+    ports, af = [], ""
+    for text in _filters(component)[0][1::2]:
+        words = text.split()
+        one, other = (words[4], words[5]), (words[7], words[8])
+        mine, theirs = (one, other) if one[0] == ue else (other, one)
+        ports.append((int(mine[1]), int(theirs[1])))
+        af = theirs[0]
+    return rx.signalling_aar(
+        profile,
+        session_id=asked.value_of(avp.SESSION_ID) or "",
+        ue_address=ue,
+        af_address=af,
+        ports=ports,
         subscription=(group.value_of(avp.SUBSCRIPTION_ID_DATA) if group else None) or "",
     )
 
