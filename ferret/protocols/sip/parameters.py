@@ -50,12 +50,13 @@ _NUMBERS = frozenset({"Max-Forwards", "Content-Length", "Expires", "Min-Expires"
 
 def parameters(message: Message) -> list[Parameter]:
     """All fields of a message: start line, header in order of the message, body."""
-    found: list[tuple[str, str | int | None]] = []
+    found: list[Parameter] = []
+    append = found.append
 
     def add(path: str, value: str | int | None) -> None:
         if isinstance(value, str) and not value.isascii():
             value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        found.append((path, value))
+        append(Parameter(path, value))
 
     if message.is_request:
         add("Method", message.method)
@@ -73,10 +74,10 @@ def parameters(message: Message) -> list[Parameter]:
             _FIELDS.get(name, _other)(add, name, values)
     if message.body:
         _body(add, message)
-    return _unique(found)
+    return found if len({path for path, _ in found}) == len(found) else _unique(found)
 
 
-def _unique(found: Iterable[tuple[str, str | int | None]]) -> list[Parameter]:
+def _unique(found: Iterable[Parameter]) -> list[Parameter]:
     """Paths are unique: what a sender wrote twice (a parameter, a line of SDP) is numbered from the second on."""
     seen: set[str] = set()
     result = []

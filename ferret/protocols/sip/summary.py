@@ -13,7 +13,8 @@ from ferret.protocols.sip.syntax import Uri, parse_name_addr, parse_params, pars
 from ferret.protocols.summary import Identifier, IdKind, Kind, Summary
 
 # Home network domain name of TS 23.003 clause 13.2; the IMPI made from an IMSI is of clause 13.3.
-_HOME_DOMAIN = re.compile(r"(?:[\w-]+\.)*mnc(\d{3})\.mcc(\d{3})\.(?:3gppnetwork\.org|.+)\Z", re.ASCII)
+_HOME_DOMAIN = re.compile(r"(?:^|\.)mnc(\d{3})\.mcc(\d{3})\.", re.ASCII)
+_SEPARATORS = str.maketrans("", "", "-.()")  # visual separators (RFC 3966 clause 3)
 _NUMBER = re.compile(r"\+?(\d{5,15})\Z", re.ASCII)
 
 # State transitions at sender and receiver together: of the transactions (RFC 3261 clause 17, RFC 6026), of the
@@ -92,7 +93,7 @@ def _identities(uri: Uri) -> Iterator[Identifier]:
         return
     yield Identifier(IdKind.IMPU, uri.identity)
     imsi = imsi_of(uri.user, uri.host)
-    number = _NUMBER.match(re.sub(r"[-.()]", "", uri.user))
+    number = _NUMBER.match(uri.user.translate(_SEPARATORS))
     if imsi:
         yield Identifier(IdKind.IMSI, imsi)
     elif number:
@@ -101,8 +102,10 @@ def _identities(uri: Uri) -> Iterator[Identifier]:
 
 def imsi_of(user: str, host: str) -> str:
     """The IMSI that a user part is, if the domain beside it is that IMSI's home network; else ""."""
-    domain = _HOME_DOMAIN.match(host)
-    if domain is None or not (user.isascii() and user.isdigit() and len(user) in (14, 15)):
+    if len(user) not in (14, 15) or not (user.isascii() and user.isdigit()):
+        return ""
+    domain = _HOME_DOMAIN.search(host)
+    if domain is None:
         return ""
     mnc, mcc = domain[1], domain[2]
     plmns = (mcc + mnc, mcc + mnc[1:]) if mnc[0] == "0" else (mcc + mnc,)
