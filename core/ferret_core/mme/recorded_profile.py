@@ -91,6 +91,7 @@ class _Reader:
         if message.name == "S1SetupResponse":
             self._s1_setup(message)
         self._follow_ebis(message)
+        self._bit_rates(message)
         ambr = message.ie(s1ap.IeId.UE_AGGREGATE_MAXIMUM_BITRATE)
         if ambr is not None:
             ways = {"uplink": "uEaggregateMaximumBitRateUL", "downlink": "uEaggregateMaximumBitRateDL"}
@@ -193,6 +194,21 @@ class _Reader:
                     if rates.encode(exact=exact) == octets:
                         self.profile |= {"apn_ambr_exact": exact, "kilobit": unit, "gtp_kilobit": gtp_unit}
                         return
+
+    def _bit_rates(self, message: s1ap.Message) -> None:
+        """How the MME counts: the same guaranteed rates as S1AP (bit/s) and as NAS (kbit/s) has them."""
+        lists = (s1ap.IeId.ERAB_TO_BE_SETUP_LIST_BEARER_SU_REQ, s1ap.IeId.ERAB_TO_BE_MODIFIED_LIST_BEARER_MOD_REQ)
+        for erab in (s1ap.Erab.of(item) for which in lists for item in message.items(which)):
+            plain = nas.decode(erab.nas_pdu).plain if erab.nas_pdu else None
+            octets = (plain.get("EPS QoS") or plain.get("New EPS QoS")) if plain else None
+            if erab.qos is None or erab.qos.gbr is None or octets is None:
+                continue
+            gbr = erab.qos.gbr
+            rates = (gbr.mbr_uplink, gbr.mbr_downlink, gbr.gbr_uplink, gbr.gbr_downlink)
+            for unit in (1000, 1024):
+                if nas.EpsQos(erab.qos.qci, *(rate // unit for rate in rates)).encode() == octets:
+                    self.profile["kilobit"] = unit
+                    return
 
     # S11
 
