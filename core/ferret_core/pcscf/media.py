@@ -179,10 +179,11 @@ def _authorise(
         first=leg.granted_at is None,
         elapsed=0.0 if leg.granted_at is None else now - leg.granted_at,
     )
-    return [_ask(pcscf, leg, message, resume)]
+    return [ask(pcscf, leg, message, resume)]
 
 
-def _ask(pcscf: Pcscf, leg: Leg, message: diameter.Message, resume: Resume) -> Send:
+def ask(pcscf: Pcscf, leg: Leg, message: diameter.Message, resume: Resume) -> Send:
+    """Send a request on Rx; `resume` follows its answer."""
     pcscf.token += 1
     pcscf.held[pcscf.token] = Held(leg, resume)
     return Send(Interface.RX, Peer(Role.PCRF), message, token=pcscf.token)
@@ -195,7 +196,7 @@ def release(pcscf: Pcscf, leg: Leg) -> list[Output]:
         return []
     message = rx.str_(pcscf.rx, session_id=leg.session_id)
     leg.session_id = ""
-    return [_ask(pcscf, leg, message, lambda _: [])]
+    return [ask(pcscf, leg, message, lambda _: [])]
 
 
 def answer_arrived(pcscf: Pcscf, event: Received, answer: diameter.Message, now: float) -> list[Output]:
@@ -229,11 +230,12 @@ def asked(pcscf: Pcscf, event: Received, request: diameter.Message) -> list[Outp
     if pcscf.rx is None:
         return []
     session = request.value_of(diameter.avp.SESSION_ID) or ""
-    leg = next((one for one in pcscf.legs.values() if one.session_id == session), None)
+    legs = (*pcscf.legs.values(), *pcscf.signalling.values())
+    leg = next((one for one in legs if one.session_id == session), None)
     reply = rx.answer_to(pcscf.rx, request, known=leg is not None)
     outputs: list[Output] = [Send(event.interface, event.peer, reply, reply_to=event.transaction)]
     if leg is not None and request.command == diameter.Command.ABORT_SESSION:
         message = rx.str_(pcscf.rx, session_id=session)
         leg.session_id, leg.granted_at = "", None
-        outputs.append(_ask(pcscf, leg, message, lambda _: []))
+        outputs.append(ask(pcscf, leg, message, lambda _: []))
     return outputs

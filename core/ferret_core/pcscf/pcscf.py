@@ -11,7 +11,7 @@ from ferret.protocols import diameter, sip
 from ferret.records.message import Interface, Role
 from ferret_core import rx
 from ferret_core.nf import Failed, Input, Note, Output, Peer, PeerLost, Received
-from ferret_core.pcscf import in_dialog, media, originating, registration, terminating
+from ferret_core.pcscf import in_dialog, media, originating, registration, signalling_flow, terminating
 from ferret_core.pcscf.policy import DEFAULT
 from ferret_core.pcscf.registration import Registration
 from ferret_core.sip_names import split_address, with_port
@@ -20,7 +20,9 @@ from ferret_core.sip_proxy import Branch, Context, SipProxy
 from ferret_core.sip_timers import Timers, earliest
 
 _KEYS = frozenset({"profile", "names", "peers", "registrations", "dialogs"})
-_PROFILE_KEYS = frozenset({"sip", "visited_network_id", "integrity_protected", "keeps_keys", "rx", "rx_identity"})
+_PROFILE_KEYS = frozenset(
+    {"sip", "visited_network_id", "integrity_protected", "keeps_keys", "rx", "rx_identity", "rx_registration"}
+)
 DEFAULT_EXPIRES = 600000  # seconds (TS 24.229 clause 5.1.1.2.1)
 _TRANSPORTS = {"UDP": 1, "TCP": 2, "TLS": 3}
 
@@ -34,7 +36,8 @@ class Pcscf(SipProxy):
       P-Visited-Network-ID, "integrity_protected": whether that parameter is written, "keeps_keys":
       whether CK and IK are kept from the UE, "rx": the AF's own part of Rx
       messages, or None where it speaks no Rx, "rx_identity": {"originating"/"terminating": which URI names the
-      subscriber on Rx: "from", "to", "request_uri" or "asserted"}};
+      subscriber on Rx: "from", "to", "request_uri" or "asserted"}, "rx_registration": the form of
+      an Rx session for signalling (`SignallingForm`), or None};
     - "names": {host or "host:port" in a URI: transport address "host:port"};
     - "peers": {transport address: role};
     - "registrations": [{"impi", "impus", "contact", "ue_address", "service_route"}] of UEs that registered before;
@@ -48,12 +51,14 @@ class Pcscf(SipProxy):
         self.registrations: dict[str, Registration] = {}  # by the UE's transport address
         self._registered: Timers[str] = Timers()
         self.legs: dict[tuple[str, str], media.Leg] = {}  # by Call-ID and the UE's host
+        self.signalling: dict[str, media.Leg] = {}  # Rx sessions for signalling, by the UE's transport address
         self.held: dict[int, media.Held] = {}  # by token of the Rx request
         self.visited_network = ""
         self.integrity_protected = True
         self.keeps_keys = True
         self.rx: rx.RxProfile | None = rx.RxProfile()
         self.rx_identity: Mapping[str, str] = {"originating": "asserted", "terminating": "to"}
+        self.rx_registration: signalling_flow.SignallingForm | None = None
         self.token = 0
         self.relay_port = 0
         self.sessions = 0
@@ -96,6 +101,8 @@ class Pcscf(SipProxy):
         self.integrity_protected = profile.get("integrity_protected", self.integrity_protected)
         self.keeps_keys = profile.get("keeps_keys", self.keeps_keys)
         self.rx_identity = {**self.rx_identity, **profile.get("rx_identity", {})}
+        if "rx_registration" in profile:
+            self.rx_registration = signalling_flow.form_of(profile["rx_registration"])
         if "rx" in profile:
             self.rx = None if profile["rx"] is None else rx.profile_of(profile["rx"])
         for one in context.get("registrations", ()):
@@ -115,7 +122,7 @@ class Pcscf(SipProxy):
 
     def leftovers(self) -> Mapping[str, int]:
         """Registrations, call legs and SIP messages that wait for the PCRF."""
-        sessions = sum(1 for leg in self.legs.values() if leg.session_id)
+        sessions = sum(1 for leg in (*self.legs.values(), *self.signalling.values()) if leg.session_id)
         return {
             "registrations": len(self.registrations),
             "dialogs": len(self.legs),
@@ -125,9 +132,11 @@ class Pcscf(SipProxy):
 
     def wake(self, now: float) -> Sequence[Output]:
         """Timers of calls; registrations that have run out."""
+        outputs: list[Output] = []
         for ue in self._registered.due(now):
             self.registrations.pop(ue, None)
-        return super().wake(now)
+            outputs += signalling_flow.end(self, ue)
+        return [*outputs, *super().wake(now)]
 
     def deadline(self) -> float | None:
         """The next timer of a call or a registration."""

@@ -12,6 +12,7 @@ from ferret.protocols.diameter import Command, avp
 from ferret.protocols.summary import Protocol
 from ferret.records.message import Interface, Role, SignallingMessage
 from ferret_core import rx
+from ferret_core.pcscf import signalling_flow
 from ferret_core.sip_policy import Way
 from ferret_core.sip_profile import History, Hop, sip_habits
 
@@ -34,6 +35,9 @@ def profile_from_recording(messages: Iterable[SignallingMessage]) -> Mapping[str
     if asked:
         profile["rx"] = rx.habits(asked)
         profile["rx_identity"] = _rx_identity(aars, history)
+        profile["rx_registration"] = signalling_flow.habits(aars)
+        if not profile["rx"] and aars:
+            profile["rx"] = _addresses(aars[0])
     elif any(_answers_with_sdp(hop) for hop in history.hops):
         profile["rx"] = None
     return profile
@@ -50,6 +54,21 @@ def _requests_on_rx(messages: Sequence[SignallingMessage]) -> list[diameter.Mess
             if message.is_request and message.command in (Command.AA, Command.SESSION_TERMINATION):
                 found.append(message)
     return found
+
+
+def _addresses(aar: diameter.Message) -> dict[str, Any]:
+    """Who speaks Rx with whom, where no AAR for media tells more."""
+    fields = (
+        ("origin_host", avp.ORIGIN_HOST),
+        ("origin_realm", avp.ORIGIN_REALM),
+        ("destination_realm", avp.DESTINATION_REALM),
+        ("destination_host", avp.DESTINATION_HOST),
+    )
+    try:
+        found: dict[str, Any] = {key: value for key, field in fields if (value := aar.value_of(field))}
+    except DecodeError:
+        return {}
+    return found | {"vendor_specific_application_id": aar.find(avp.VENDOR_SPECIFIC_APPLICATION_ID) is not None}
 
 
 def _answers_with_sdp(hop: Hop) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ferret.errors import DecodeError
 from ferret.protocols import sip
 from ferret_core.nf import Output
+from ferret_core.pcscf import signalling_flow
 from ferret_core.sip_proxy import Branch, Context
 
 if TYPE_CHECKING:
@@ -29,18 +30,23 @@ class Registration:
 
 def route(pcscf: Pcscf, context: Context, now: float) -> list[Output]:
     """Send a REGISTER on to the home network, by the domain in its Request-URI."""
-    del now
     request, _ = pcscf._without_own_route(context.request)
     if pcscf.integrity_protected:
         request = _with_integrity(request)
-    return pcscf._forward(context, pcscf._with_alias(request, context.peer), pcscf._next_hop(request))
+    aliased = pcscf._with_alias(request, context.peer)
+
+    def forward(_: float) -> list[Output]:
+        return pcscf._forward(context, aliased, pcscf._next_hop(request))
+
+    return signalling_flow.begin(pcscf, context.peer.address, request, forward, now)
 
 
 def answered(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Message, now: float) -> list[Output]:
     """Keep the keys from the UE; remember who is registered now."""
-    if answer.status < 300:
-        _remember(pcscf, context, branch, answer, now)
-    return [pcscf._send_upstream(context, without_keys(answer) if pcscf.keeps_keys else answer)]
+    shown = pcscf._send_upstream(context, without_keys(answer) if pcscf.keeps_keys else answer)
+    if 200 <= answer.status < 300 and not _remember(pcscf, context, branch, answer, now):
+        return [shown, *signalling_flow.end(pcscf, context.peer.address)]
+    return [shown]
 
 
 def without_keys(answer: sip.Message) -> sip.Message:
@@ -65,12 +71,13 @@ def _with_integrity(request: sip.Message) -> sip.Message:
     return request.with_header("Authorization", f'{value}, integrity-protected="{protected}"')
 
 
-def _remember(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Message, now: float) -> None:
+def _remember(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Message, now: float) -> bool:
+    """Keep what the registrar said; False: the UE is registered no more."""
     contact = sip.parse_name_addr(branch.request.first("Contact"))
     seconds = granted_expiry(contact, answer, branch.request)
     if seconds <= 0:
         pcscf.deregister(context.peer.address)
-        return
+        return False
     associated = [sip.parse_uri(sip.parse_name_addr(v).uri).identity for v in answer.values("P-Associated-URI")]
     own = sip.parse_uri(sip.parse_name_addr(answer.first("To")).uri).identity
     registration = Registration(
@@ -81,6 +88,7 @@ def _remember(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Messag
         service_route=answer.values("Service-Route"),
     )
     pcscf.register(registration, now + seconds)
+    return True
 
 
 def granted_expiry(contact: sip.NameAddr, answer: sip.Message, request: sip.Message) -> int:

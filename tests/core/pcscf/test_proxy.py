@@ -334,6 +334,28 @@ def test_register_is_furnished_for_the_home_network_and_keys_are_kept(pcscf: Pcs
     assert sip.digest.parse(shown)[1] == {"realm": "ims.example", "nonce": "n", "algorithm": "AKAv1-MD5"}
 
 
+def test_where_an_operator_does_so_signalling_has_an_rx_session_while_the_ue_is_registered(pcscf: Pcscf) -> None:
+    pcscf.import_context({"profile": {"rx_registration": {"specific_actions": [2, 4]}}}, 0.0)
+    peer = Peer(Role.UE, "10.0.0.3:5062")
+    outputs = pcscf.receive(_gm(_register(1), peer), 0.0)
+    assert _sent(outputs) == [("AAR", Role.PCRF)]
+    asked = _aar(outputs)
+    assert isinstance(asked.message, diameter.Message)
+    flows = [value for path, value in diameter.parameters(asked.message) if "Flow-Description" in path]
+    assert flows == [
+        "permit out ip from 172.22.0.21 5060 to 10.0.0.3 5062",
+        "permit in ip from 10.0.0.3 5062 to 172.22.0.21 5060",
+    ]
+    granted = diameter.answer(asked.message, avp.RESULT_CODE(2001))
+    outputs = pcscf.receive(Received(Interface.RX, Peer(Role.PCRF), granted, asked.token), 0.1)
+    assert _sent(outputs) == [("REGISTER", Role.ICSCF)]
+    assert pcscf.leftovers()["rx_sessions"] == 1
+    out = _message(pcscf.receive(_gm(_register(2, 0), peer), 1.0), "REGISTER")
+    outputs = pcscf.receive(_mw(sip.respond(out, 200, "OK", to_tag="r"), ICSCF), 1.1)
+    assert _sent(outputs) == [("200 (REGISTER)", Role.UE), ("STR", Role.PCRF)]
+    assert pcscf.leftovers()["rx_sessions"] == 0
+
+
 def test_a_registration_lasts_as_long_as_the_registrar_says(pcscf: Pcscf) -> None:
     peer = Peer(Role.UE, "10.0.0.3:5060")
     for number, expires, held in ((1, 600, 2), (2, 0, 1), (3, 600, 2)):
