@@ -99,6 +99,8 @@ class Session:
     charging_id: int
     bearers: list[Bearer]
     ambr: Ambr | None = None
+    mei: str = ""
+    selection_mode: int = 0
     rat_type: int = 0
     serving_network: str = ""
     uli: Uli | None = None

@@ -23,11 +23,13 @@ from ferret.protocols.gtpv2 import (
     Indication,
     IndicationFlag,
     InterfaceType,
+    Mei,
     Msisdn,
     Paa,
     PcoIe,
     PdnTypeIe,
     RatTypeIe,
+    SelectionModeIe,
     ServingNetwork,
     Uli,
     bearer_context,
@@ -43,7 +45,7 @@ from ferret_core.gtp_control import (
     required,
 )
 from ferret_core.nf import Note, Output, Received
-from ferret_core.pgw import dedicated_bearer, delete_session, gx, protocol_options, rules
+from ferret_core.pgw import credit_control, dedicated_bearer, delete_session, gx, protocol_options, rules
 from ferret_core.pgw.context import Answer, Bearer, BearerState, Session, SessionEvent, SessionState, Waiting
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def requested(pgw: Pgw, event: Received, now: float) -> list[Output]:
     def go_on(pgw: Pgw, waiting: Waiting, answer: Answer, now: float) -> list[Output]:
         return authorised(pgw, waiting, answer, cause, now)
 
-    return [*replaced, pgw.ask_pcrf(gx.initial(pgw, session), Waiting(go_on, session, event))]
+    return [*replaced, pgw.ask_pcrf(credit_control.initial(pgw, session), Waiting(go_on, session, event))]
 
 
 def _replace(pgw: Pgw, imsi: str, ebi: int) -> list[Output]:
@@ -95,6 +97,7 @@ def _address(pgw: Pgw, message: gtpv2.Message, imsi: str, apn: str) -> tuple[Paa
 def _session(pgw: Pgw, message: gtpv2.Message, imsi: str, apn: str, sgw: Tunnel, paa: Paa, bearer: Bearer) -> Session:
     msisdn, rat = optional(message, Msisdn), optional(message, RatTypeIe)
     network, pco = optional(message, ServingNetwork), optional(message, PcoIe)
+    mei, selection = optional(message, Mei), optional(message, SelectionModeIe)
     time_zone = message.find(IeType.UE_TIME_ZONE)
     charging_id = pgw.next_charging_id()
     return Session(
@@ -108,6 +111,8 @@ def _session(pgw: Pgw, message: gtpv2.Message, imsi: str, apn: str, sgw: Tunnel,
         charging_id=charging_id,
         bearers=[bearer],
         ambr=optional(message, Ambr),
+        mei="" if mei is None else mei.digits,
+        selection_mode=0 if selection is None else selection.value,
         rat_type=0 if rat is None else rat.value,
         serving_network="" if network is None else network.plmn,
         uli=optional(message, Uli),
@@ -126,7 +131,7 @@ def authorised(pgw: Pgw, waiting: Waiting, answer: Answer, cause: Cause, now: fl
         return [answer_to(asked, session.sgw.teid, CauseIe(Cause.REQUEST_REJECTED_REASON_NOT_SPECIFIED))]
     refused = gx.refusal_of(reply)
     try:
-        changes = [] if refused or reply is None else _authorise(session, reply)
+        changes = [] if refused or reply is None else _authorise(pgw, session, reply)
         wanted = [] if refused or reply is None else rules.installed(reply)
     except DecodeError:
         refused = Cause.INVALID_REPLY_FROM_REMOTE_PEER
@@ -141,11 +146,11 @@ def authorised(pgw: Pgw, waiting: Waiting, answer: Answer, cause: Cause, now: fl
     return [note, created, *dedicated_bearer.install(pgw, session, wanted)]
 
 
-def _authorise(session: Session, answer: diameter.Message) -> list[Ie]:
+def _authorise(pgw: Pgw, session: Session, answer: diameter.Message) -> list[Ie]:
     """Take what the PCRF authorises; return what it has changed of what was asked for, for the SGW to know."""
     session.pcrf_host = answer.value_of(avp.ORIGIN_HOST) or ""
     changes: list[Ie] = []
-    ambr = gx.authorised_ambr(answer)
+    ambr = gx.authorised_ambr(answer, pgw.configuration.kilobit)
     if ambr is not None and ambr != session.ambr:
         session.ambr = ambr
         changes.append(ambr.ie())
@@ -164,16 +169,15 @@ def _accepted(pgw: Pgw, session: Session, cause: Cause, changes: list[Ie]) -> li
         gtpv2.f_teid(InterfaceType.S5_S8_PGW_GTP_U, bearer.teid, pgw.user_plane.address).ie(2),
         CauseIe(Cause.REQUEST_ACCEPTED),
         changed.get(IeType.BEARER_QOS),
-        ChargingId(session.charging_id),
+        ChargingId(session.charging_id) if pgw.configuration.charging_id else None,
         ebi=bearer.ebi,
     )
-    pco = session.pco
     return [
         CauseIe(cause),
         gtpv2.f_teid(InterfaceType.S5_S8_PGW_GTP_C, session.teid, pgw.address).ie(1),
         session.paa,
         ApnRestriction(0),
         changed.get(IeType.AMBR),
-        None if pco is None else PcoIe(protocol_options.answered(pco, pgw.configuration)),
+        protocol_options.of_session(session, pgw.configuration),
         context,
     ]

@@ -16,7 +16,7 @@ from ferret.protocols.gtpv2 import Ambr, BearerQos, BearerTft, Ebi, InterfaceTyp
 from ferret.protocols.gtpv2.tft import PacketFilter, Tft, TftOperation
 from ferret_core.gtp_control import RefusedError, Tunnel, f_teid_of
 from ferret_core.nf import Note, Output
-from ferret_core.pgw import gx
+from ferret_core.pgw import credit_control
 from ferret_core.pgw.context import Answer, Bearer, BearerState, BoundFilter, Session, Waiting
 from ferret_core.pgw.rules import Flow, Rule, RuleQos, filters_of
 
@@ -117,14 +117,15 @@ def _class_of(qos: BearerQos) -> tuple[int | None, int | None, int, int]:
 
 
 def _qos(pgw: Pgw, session: Session, rules: Iterable[Rule]) -> BearerQos:
-    """A bearer's QoS: the class of its rules, and the sum of their bit rates in kbit/s."""
+    """A bearer's QoS: the class of its rules, and the sum of their bit rates in kbit/s (clause 8.15)."""
     known = [rule.qos for rule in rules if rule.qos is not None]
     first = known[0] if known else RuleQos()
     default = session.default_bearer.qos
 
     def rate(name: str) -> int:
         bits = sum(getattr(qos, name) or 0 for qos in known)
-        return -(-bits // 1000) if pgw.configuration.round_bit_rates_up else bits // 1000
+        unit = pgw.configuration.kilobit
+        return -(-bits // unit) if pgw.configuration.round_bit_rates_up else bits // unit
 
     return BearerQos(
         first.qci or default.qci,
@@ -188,9 +189,10 @@ def _create(pgw: Pgw, session: Session, rule: Rule) -> list[Output]:
     new = _add_filters(pgw, session, bearer, rule.name, rule.flows)
     bearer.teid = pgw.teids.take()
     session.bearers.append(bearer)
+    instance = pgw.configuration.create_bearer_instance
     context = bearer_context(
         BearerTft(Tft(TftOperation.CREATE_NEW, tuple(bound.packet_filter for bound in new))),
-        gtpv2.f_teid(InterfaceType.S5_S8_PGW_GTP_U, bearer.teid, pgw.user_plane.address).ie(1),
+        gtpv2.f_teid(InterfaceType.S5_S8_PGW_GTP_U, bearer.teid, pgw.user_plane.address).ie(instance),
         bearer.qos,
         ebi=0,
     )
@@ -332,7 +334,7 @@ def _report(pgw: Pgw, session: Session, names: list[str]) -> list[Output]:
     """Tell the PCRF of rules that have no bearer (TS 29.212 clause 4.5.12), where the operator wants that."""
     if not pgw.configuration.report_rule_failures:
         return []
-    return [pgw.ask_pcrf(gx.update(pgw, session, names), Waiting(reported, session))]
+    return [pgw.ask_pcrf(credit_control.update(pgw, session, names), Waiting(reported, session))]
 
 
 def reported(pgw: Pgw, waiting: Waiting, answer: Answer, now: float) -> list[Output]:

@@ -9,7 +9,7 @@ from ferret.protocols.gtpv2 import Cause, CauseIe, Ebi, MessageType
 from ferret.records.message import Role
 from ferret_core.gtp_control import RefusedError, answer_to, request_of, required
 from ferret_core.nf import Note, Output, PeerLost, Received
-from ferret_core.pgw import gx
+from ferret_core.pgw import credit_control, protocol_options
 from ferret_core.pgw.context import Answer, Session, SessionEvent, SessionState, Waiting
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def requested(pgw: Pgw, event: Received, now: float) -> list[Output]:
     if required(request_of(event), Ebi).value != session.default_bearer.ebi:
         raise RefusedError(Cause.CONTEXT_NOT_FOUND)
     session.move(SessionEvent.RELEASE)
-    return [pgw.ask_pcrf(gx.termination(pgw, session), Waiting(released, session, event))]
+    return [pgw.ask_pcrf(credit_control.termination(pgw, session), Waiting(released, session, event))]
 
 
 def released(pgw: Pgw, waiting: Waiting, answer: Answer, now: float) -> list[Output]:
@@ -33,7 +33,8 @@ def released(pgw: Pgw, waiting: Waiting, answer: Answer, now: float) -> list[Out
     note = Note("pdn_connection_deleted", {"apn": session.apn})
     if asked is None:
         return [note]
-    return [note, answer_to(asked, session.sgw.teid, CauseIe(Cause.REQUEST_ACCEPTED))]
+    options = protocol_options.of_session(session, pgw.configuration) if pgw.configuration.delete_session_pco else None
+    return [note, answer_to(asked, session.sgw.teid, CauseIe(Cause.REQUEST_ACCEPTED), options)]
 
 
 def deactivate(pgw: Pgw, session: Session) -> list[Output]:
@@ -50,14 +51,14 @@ def deactivated(pgw: Pgw, waiting: Waiting, answer: Answer, now: float) -> list[
     if session.state is not SessionState.DEACTIVATING:
         return []
     session.move(SessionEvent.RELEASE)
-    return [pgw.ask_pcrf(gx.termination(pgw, session), Waiting(released, session))]
+    return [pgw.ask_pcrf(credit_control.termination(pgw, session), Waiting(released, session))]
 
 
 def drop(pgw: Pgw, session: Session) -> list[Output]:
     """Forget a PDN connection that its SGW no longer knows; the PCRF is told where it knows of it."""
     known = session.state in (SessionState.ACTIVE, SessionState.DEACTIVATING)
     pgw.drop_session(session, SessionEvent.DROPPED)
-    return [pgw.ask_pcrf(gx.termination(pgw, session), Waiting(released, session))] if known else []
+    return [pgw.ask_pcrf(credit_control.termination(pgw, session), Waiting(released, session))] if known else []
 
 
 def peer_lost(pgw: Pgw, event: PeerLost, now: float) -> list[Output]:

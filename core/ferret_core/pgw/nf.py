@@ -42,7 +42,7 @@ class Pgw(NetworkFunction):
 
     def __init__(self, *, address: str, random: Random, user_plane_address: str = "") -> None:
         super().__init__(address=address, random=random)
-        self.configuration = PgwConfiguration()
+        self.configuration: PgwConfiguration = PgwConfiguration()
         self.user_plane = PgwUserPlane(user_plane_address or address)
         self.teids = TeidPool(random)
         self.addresses = AddressPools()

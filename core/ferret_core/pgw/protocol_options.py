@@ -11,9 +11,10 @@ from ipaddress import ip_address
 from typing import TypeAlias
 
 from ferret.errors import DecodeError
-from ferret.protocols.gtpv2 import Ipcp, Pco, PcoContainer, PcoId
+from ferret.protocols.gtpv2 import Ipcp, Pco, PcoContainer, PcoId, PcoIe
 from ferret.protocols.gtpv2.pco import IPCP_ACK, IPCP_PRIMARY_DNS, IPCP_REQUEST, IPCP_SECONDARY_DNS
 from ferret_core.pgw.configuration import PgwConfiguration
+from ferret_core.pgw.context import Session
 
 Answerer: TypeAlias = Callable[[PgwConfiguration, PcoContainer], list[PcoContainer]]
 
@@ -29,6 +30,11 @@ def answered(asked: Pco, configuration: PgwConfiguration) -> Pco:
         if answerer is not None:
             containers += answerer(configuration, container)
     return Pco(tuple(containers), asked.head)
+
+
+def of_session(session: Session, configuration: PgwConfiguration) -> PcoIe | None:
+    """The options for the UE of a PDN connection; None where it asked for nothing."""
+    return None if session.pco is None else PcoIe(answered(session.pco, configuration))
 
 
 def _addresses(identifier: PcoId, addresses: tuple[str, ...], version: int) -> list[PcoContainer]:

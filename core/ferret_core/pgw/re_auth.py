@@ -22,7 +22,7 @@ def requested(pgw: Pgw, event: Received, message: diameter.Message, now: float) 
     session = pgw.session_of_gx(message.value_of(avp.SESSION_ID) or "")
     if session is None or session.state is not SessionState.ACTIVE:
         return [_answer(pgw, event, message, _UNKNOWN_SESSION_ID)]
-    ambr, qos = gx.authorised_ambr(message), gx.authorised_qos(message)
+    ambr, qos = gx.authorised_ambr(message, pgw.configuration.kilobit), gx.authorised_qos(message)
     gone = rules.removed(message)
     wanted = rules.installed(message)
     ends = message.find(avp.SESSION_RELEASE_CAUSE) is not None

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from ferret.errors import DecodeError
 from ferret.protocols import diameter, gtpv2
 from ferret.protocols.diameter import avp
-from ferret.protocols.gtpv2 import Apn, BearerQos, Imsi, MessageType, Paa, Pco, PcoId
-from ferret.protocols.gtpv2.constants import IeType
+from ferret.protocols.gtpv2 import (
+    Ambr,
+    Apn,
+    BearerQos,
+    FTeid,
+    IeType,
+    Imsi,
+    InterfaceType,
+    Ipcp,
+    MessageType,
+    Paa,
+    Pco,
+    PcoId,
+)
+from ferret.protocols.gtpv2.pco import IPCP_PRIMARY_DNS, IPCP_SECONDARY_DNS
 from ferret.protocols.gtpv2.tft import ComponentType, Tft
 from ferret.protocols.summary import Protocol
 from ferret.records.message import Role, SignallingMessage
+from ferret_core.pgw.configuration import CCR_NAMES, GX_NUMBERS
 
 _DNS = (PcoId.DNS_SERVER_IPV4_ADDRESS, PcoId.DNS_SERVER_IPV6_ADDRESS)
 _P_CSCF = (PcoId.P_CSCF_IPV4_ADDRESS, PcoId.P_CSCF_IPV6_ADDRESS)
 _LOCAL = (ComponentType.IPV4_LOCAL_ADDRESS, ComponentType.IPV6_LOCAL_ADDRESS_PREFIX)
 _BITS_PER_KBIT = 1000
+_UNITS = (1000, 1024, 1)
+_IPCP_DNS = (IPCP_PRIMARY_DNS, IPCP_SECONDARY_DNS)
+_CCR_KEYS = {"CCR-Initial": "ccr_initial", "CCR-Termination": "ccr_termination"}
+_FRAMED = ("Framed-IP-Address", "Framed-IPv6-Prefix")
+_COMPUTED_NUMBERS = frozenset({"IP-CAN-Type", "Online", "Offline"})
 
 
 def profile_from_recording(messages: Iterable[SignallingMessage]) -> Mapping[str, Any]:
@@ -30,6 +50,8 @@ def profile_from_recording(messages: Iterable[SignallingMessage]) -> Mapping[str
     for message in listed:
         if message.from_nf.role is Role.PGW:
             profile |= _habits(message)
+    profile |= _gx_requests(listed)
+    profile |= _unit(listed)
     rates = [rate for message in listed if message.name == "RAR" for rate in _rule_rates(message)]
     return {key: value for key, value in (profile | _rounding(rates, listed)).items() if value not in ({}, ())}
 
@@ -65,19 +87,22 @@ def _addresses(sessions: Iterable[tuple[gtpv2.Message, gtpv2.Message]]) -> dict[
 
 
 def _options(answer: gtpv2.Message) -> dict[str, Any]:
-    """What the PGW tells devices in Protocol Configuration Options."""
+    """What the PGW tells devices in Protocol Configuration Options. DNS servers may stand in IPCP alone."""
     ie = answer.find(IeType.PCO)
     if ie is None:
         return {}
     try:
         options = Pco.decode(ie.octets)
+        ipcp = options.find(PcoId.IPCP)
+        negotiated = () if ipcp is None else Ipcp.decode(ipcp.content).options
     except DecodeError:
         return {}
-    told: dict[str, Any] = {"dns": options.addresses(_DNS), "pcscf": options.addresses(_P_CSCF)}
+    named = tuple(str(ip_address(value)) for kind, value in negotiated if kind in _IPCP_DNS and len(value) == 4)
+    told: dict[str, Any] = {"dns": options.addresses(_DNS) or named, "pcscf": options.addresses(_P_CSCF)}
     mtu = options.find(PcoId.IPV4_LINK_MTU)
     if mtu is not None and len(mtu.content) == 2:
         told["mtu"] = int.from_bytes(mtu.content, "big")
-    return {key: list(map(str, value)) if isinstance(value, tuple) else value for key, value in told.items() if value}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in told.items() if value}
 
 
 def _habits(message: SignallingMessage) -> dict[str, Any]:
@@ -85,11 +110,76 @@ def _habits(message: SignallingMessage) -> dict[str, Any]:
     try:
         if message.name == "CCR-Initial":
             return _gx_habits(diameter.decode(message.octets))
-        if message.name == "Create Bearer Request" and message.protocol is Protocol.GTPV2:
-            return _filter_habits(gtpv2.decode(message.octets))
+        if message.protocol is not Protocol.GTPV2:
+            return {}
+        decoded = gtpv2.decode(message.octets)
+        if decoded.type == MessageType.CREATE_BEARER_REQUEST:
+            return _filter_habits(decoded) | _tunnel_habits(decoded)
+        if decoded.type == MessageType.CREATE_SESSION_RESPONSE and gtpv2.accepted(decoded):
+            return {"charging_id": any(c.find(IeType.CHARGING_ID) for c in decoded.bearer_contexts)}
+        if decoded.type == MessageType.DELETE_SESSION_RESPONSE:
+            return {"delete_session_pco": decoded.find(IeType.PCO) is not None}
     except DecodeError:
         pass
     return {}
+
+
+def _tunnel_habits(request: gtpv2.Message) -> dict[str, Any]:
+    """Under which instance the PGW names its end of the tunnel."""
+    for context in request.bearer_contexts:
+        for ie in context.all(IeType.F_TEID):
+            if FTeid.decode(ie.octets).interface_type == InterfaceType.S5_S8_PGW_GTP_U:
+                return {"create_bearer_instance": ie.instance}
+    return {}
+
+
+def _gx_requests(messages: Iterable[SignallingMessage]) -> dict[str, Any]:
+    """Which AVPs the PGW puts into a CCR, in its order, and the numbers that it fixes."""
+    profile: dict[str, Any] = {}
+    numbers: dict[str, set[int]] = {}
+    for message in messages:
+        key = _CCR_KEYS.get(message.name)
+        if key is None:
+            continue
+        try:
+            request = diameter.decode(message.octets)
+        except DecodeError:
+            continue
+        names = dict.fromkeys([*profile.get(key, ()), *map(diameter.name_of, request.avps)])
+        profile[key] = [name for name in names if name in CCR_NAMES | GX_NUMBERS]
+        for name, number in _numbers(request):
+            numbers.setdefault(name, set()).add(number)
+    if "ccr_initial" in profile:  # which of them there is depends on the device's address
+        missing = [name for name in _FRAMED if name not in profile["ccr_initial"]]
+        profile["ccr_initial"] += missing
+    fixed = {name: seen.pop() for name, seen in numbers.items() if len(seen) == 1}
+    return profile | ({"gx_numbers": fixed} if fixed else {})
+
+
+def _numbers(request: diameter.Message) -> Iterator[tuple[str, int]]:
+    for one in request.avps:
+        name = diameter.name_of(one)
+        if name in GX_NUMBERS - _COMPUTED_NUMBERS and len(one.octets) == 4:
+            yield name, int.from_bytes(one.octets, "big")
+
+
+def _unit(messages: Iterable[SignallingMessage]) -> dict[str, Any]:
+    """How many bit/s of Gx this PGW takes for a unit of GTP: told by the AMBR that it was asked for and asked with."""
+    asked: set[int] = set()
+    asking: set[int] = set()
+    for message in messages:
+        try:
+            if message.name == "Create Session Request":
+                ambr = gtpv2.decode(message.octets).view(Ambr)
+                asked |= set() if ambr is None else {ambr.uplink, ambr.downlink}
+            elif message.name == "CCR-Initial":
+                quality = diameter.decode(message.octets).find(avp.QOS_INFORMATION)
+                rates = () if quality is None else quality.values_of(avp.APN_AGGREGATE_MAX_BITRATE_UL)
+                asking |= set(rates)
+        except DecodeError:
+            continue
+    units = [unit for unit in _UNITS if asking and asking <= {rate * unit for rate in asked}]
+    return {"kilobit": units[0]} if units else {}
 
 
 def _gx_habits(request: diameter.Message) -> dict[str, Any]:

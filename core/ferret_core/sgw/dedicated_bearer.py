@@ -72,9 +72,10 @@ def create_requested(sgw: Sgw, event: Received, now: float) -> list[Output]:
 
 
 def _create_context(sgw: Sgw, context: Ie, bearer: Bearer) -> Ie:
-    """The PGW's Bearer Context with our S1-U tunnel before its own (table 7.2.3-2)."""
+    """The PGW's Bearer Context with our S1-U tunnel before its own (table 7.2.3-2), or in its place."""
     ours = gtpv2.f_teid(InterfaceType.S1_U_SGW_GTP_U, bearer.s1u_teid, sgw.user_plane.address).ie(0)
-    return Ie(context.type, 0, inserted_after(tuple(context), IeType.BEARER_TFT, ours))
+    members = tuple(ie for ie in context if sgw.tell_pgw_f_teid or ie.type != IeType.F_TEID)
+    return Ie(context.type, 0, inserted_after(members, IeType.BEARER_TFT, ours))
 
 
 def created(sgw: Sgw, waiting: Waiting, message: Message | None, now: float) -> list[Output]:

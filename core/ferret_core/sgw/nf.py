@@ -28,7 +28,7 @@ from ferret_core.user_plane import SgwPath, SgwUserPlane
 
 Handler: TypeAlias = "Callable[[Sgw, Received, float], list[Output]]"
 
-_CONFIGURATION = frozenset({"echo_enb_f_teid"})
+_CONFIGURATION = ("echo_enb_f_teid", "tell_pgw_f_teid")
 
 
 class Sgw(NetworkFunction):
@@ -36,7 +36,8 @@ class Sgw(NetworkFunction):
 
     `import_context` takes configuration only: `echo_enb_f_teid` (bool, default True) says whether a Modify Bearer
     Response repeats the eNB's F-TEID in the S1-U F-TEID of a bearer, as Open5GS does, or gives the SGW's own
-    (TS 29.274 table 7.2.8-2).
+    (TS 29.274 table 7.2.8-2); `tell_pgw_f_teid` (bool, default True) whether a Create Bearer Request tells the MME the
+    PGW's end of the tunnel (table 7.2.3-2).
     """
 
     role = Role.SGW
@@ -45,6 +46,7 @@ class Sgw(NetworkFunction):
         super().__init__(address=address, random=random)
         self.user_plane = SgwUserPlane(user_plane_address or address)
         self.echo_enb_f_teid = True
+        self.tell_pgw_f_teid = True
         self.teids = TeidPool(random)
         self.ues: dict[int, UeContext] = {}  # by our S11 TEID
         self.connections: dict[int, PdnConnection] = {}  # by our S5/S8-C TEID
@@ -66,14 +68,16 @@ class Sgw(NetworkFunction):
         return [Note("message_unexpected", {"nf": "SGW", "interface": str(event.interface)})]
 
     def import_context(self, context: Mapping[str, object], now: float) -> Sequence[Output]:
-        """Take over configuration; the class says which. Raises ConfigError on unknown keys."""
-        unknown = sorted(set(context) - _CONFIGURATION)
-        if unknown:
-            raise ConfigError(f"the SGW takes no {', '.join(unknown)}")
-        echo = context.get("echo_enb_f_teid", self.echo_enb_f_teid)
-        if not isinstance(echo, bool):
-            raise ConfigError("echo_enb_f_teid: true or false is needed")
-        self.echo_enb_f_teid = echo
+        """Take over configuration; the class says which. Raises ConfigError that lists every fault."""
+        unknown = sorted(set(context) - set(_CONFIGURATION))
+        faults = [f"the SGW takes no {key}" for key in unknown]
+        faults += [
+            f"{key}: true or false is needed" for key in _CONFIGURATION if not isinstance(context.get(key, True), bool)
+        ]
+        if faults:
+            raise ConfigError("; ".join(faults))
+        self.echo_enb_f_teid = bool(context.get("echo_enb_f_teid", self.echo_enb_f_teid))
+        self.tell_pgw_f_teid = bool(context.get("tell_pgw_f_teid", self.tell_pgw_f_teid))
         return ()
 
     def downlink_arrived(self, teid: int, now: float) -> Sequence[Output]:

@@ -19,12 +19,15 @@ import pytest
 from ferret.protocols import diameter, gtpv2
 from ferret.protocols.diameter import Application, avp
 from ferret.protocols.gtpv2 import Ebi, FTeid, Ie, IeType, InterfaceType, MessageType
-from ferret.protocols.summary import Parameter, Protocol
-from ferret.records.message import CapturedMessage, Interface, Role
+from ferret.protocols.summary import Kind, Parameter, Protocol
+from ferret.records.message import CapturedMessage, Interface, Node, Role, SignallingMessage
 from ferret_agents.capture.reader import CaptureReader
 from ferret_core.nf import NetworkFunction, Note, Output, Peer, Received, Send
 from ferret_core.pgw import Pgw
+from ferret_core.pgw import recorded_profile as pgw_profile
+from ferret_core.pgw.configuration import CCR_INITIAL, CCR_TERMINATION
 from ferret_core.sgw import Sgw
+from ferret_core.sgw import recorded_profile as sgw_profile
 
 MME, SGW, PGW, SGW_U, PGW_U, PCRF = (f"172.22.0.{n}" for n in (2, 3, 4, 6, 7, 9))
 ROLES = {MME: Role.MME, SGW: Role.SGW, PGW: Role.PGW, PCRF: Role.PCRF}
@@ -234,21 +237,46 @@ def _parameters(message: object) -> dict[str, object]:
     return {parameter.path: parameter.value for parameter in found}
 
 
+def _signalling(messages: list[Recorded]) -> list[SignallingMessage]:
+    """As a recording has them, as far as a profile is read from it."""
+    listed: list[SignallingMessage] = []
+    asked: dict[tuple[Role, Role, int], int] = {}
+    for index, one in enumerate(messages, 1):
+        ends = Node(one.source, one.captured.source.address), Node(one.destination, one.captured.destination.address)
+        kind = Kind.RESPONSE if _is_answer(one.message) else Kind.REQUEST
+        answers = asked.get((one.destination, one.source, one.number), 0) if kind is Kind.RESPONSE else 0
+        if kind is Kind.REQUEST:
+            asked[one.source, one.destination, one.number] = index
+        listed.append(SignallingMessage(index, one.captured, one.name, kind, one.interface, *ends, answers=answers))
+    return listed
+
+
 def _configuration(messages: list[Recorded]) -> dict[str, object]:
-    """What no message could let a PGW compute: addresses, DNS, P-CSCF, MTU and its own name."""
-    paa: dict[str, dict[str, str]] = {}
-    for one in messages:
-        if one.name == "CCR-Initial":
-            found = _parameters(one.message)
-            imsi = str(next(v for p, v in found.items() if p.endswith("Subscription-Id-Data")))
-            paa.setdefault(imsi, {})[str(found["Called-Station-Id"])] = str(found["Framed-IP-Address"])
-    return {
-        "paa": paa,
+    """What no message could let a PGW compute, as read from the recording; and its name, which is the edge's own."""
+    return {**pgw_profile.profile_from_recording(_signalling(messages)), "origin_host": "smf.localdomain"}
+
+
+def test_a_profile_is_what_the_recorded_network_does(capture: Callable[[str], Path]) -> None:
+    messages = _signalling(list(recorded(capture("open5gs-volte.pcap"))))
+    assert pgw_profile.profile_from_recording(messages) == {
+        "paa": {"999700000000002": {"internet": "10.45.0.2", "ims": "10.46.0.2"}},
         "dns": ["10.45.0.1"],
         "pcscf": ["172.22.0.21"],
         "mtu": 1400,
-        "origin_host": "smf.localdomain",
+        "feature_list": 11,
+        "online_charging": False,
+        "offline_charging": True,
+        "tft_local_address": True,
+        "create_bearer_instance": 1,
+        "charging_id": True,
+        "delete_session_pco": False,
+        "ccr_initial": [name for name in CCR_INITIAL if name != "Framed-IPv6-Prefix"] + ["Framed-IPv6-Prefix"],
+        "ccr_termination": list(CCR_TERMINATION),
+        "gx_numbers": {"Network-Request-Support": 1},
+        "kilobit": 1000,
+        "round_bit_rates_up": False,
     }
+    assert sgw_profile.profile_from_recording(messages) == {"echo_enb_f_teid": True, "tell_pgw_f_teid": True}
 
 
 @pytest.mark.parametrize(
