@@ -26,7 +26,7 @@ from ferret.protocols.gtpv2 import (
 from ferret.protocols.gtpv2.pco import IPCP_PRIMARY_DNS, IPCP_SECONDARY_DNS
 from ferret.protocols.gtpv2.tft import ComponentType, Tft
 from ferret.protocols.summary import Protocol
-from ferret.records.message import Role, SignallingMessage
+from ferret.records.message import Interface, Role, SignallingMessage
 from ferret_core.pgw.configuration import CCR_NAMES, GX_NUMBERS
 
 _DNS = (PcoId.DNS_SERVER_IPV4_ADDRESS, PcoId.DNS_SERVER_IPV6_ADDRESS)
@@ -108,7 +108,7 @@ def _options(answer: gtpv2.Message) -> dict[str, Any]:
 def _habits(message: SignallingMessage) -> dict[str, Any]:
     """What one message of the PGW shows of how it was set up."""
     try:
-        if message.name == "CCR-Initial":
+        if message.name == "CCR-Initial" and message.interface is Interface.GX:
             return _gx_habits(diameter.decode(message.octets))
         if message.protocol is not Protocol.GTPV2:
             return {}
@@ -139,7 +139,7 @@ def _gx_requests(messages: Iterable[SignallingMessage]) -> dict[str, Any]:
     numbers: dict[str, set[int]] = {}
     for message in messages:
         key = _CCR_KEYS.get(message.name)
-        if key is None:
+        if key is None or message.interface is not Interface.GX:
             continue
         try:
             request = diameter.decode(message.octets)
@@ -172,7 +172,7 @@ def _unit(messages: Iterable[SignallingMessage]) -> dict[str, Any]:
             if message.name == "Create Session Request":
                 ambr = gtpv2.decode(message.octets).view(Ambr)
                 asked |= set() if ambr is None else {ambr.uplink, ambr.downlink}
-            elif message.name == "CCR-Initial":
+            elif message.name == "CCR-Initial" and message.interface is Interface.GX:
                 quality = diameter.decode(message.octets).find(avp.QOS_INFORMATION)
                 rates = () if quality is None else quality.values_of(avp.APN_AGGREGATE_MAX_BITRATE_UL)
                 asking |= set(rates)
