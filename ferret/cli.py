@@ -6,6 +6,7 @@ Exit status: 0 all well; 1 a replay that came out different or failed; 2 unusabl
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping
 from functools import cached_property
@@ -61,6 +62,7 @@ def ferret() -> None:
 
 def main() -> None:
     """Run the command line; every expected error is one line on standard error."""
+    _buffer_output()
     try:
         status = ferret.main(standalone_mode=False)
     except click.UsageError as error:
@@ -80,6 +82,13 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _buffer_output() -> None:
+    """With PYTHONUNBUFFERED standard output may write a part of a long text and forget the rest."""
+    if not isinstance(getattr(sys.stdout, "buffer", None), io.BufferedWriter | None):
+        out = sys.stdout
+        sys.stdout = open(out.fileno(), "w", encoding=out.encoding, errors=out.errors, closefd=False)  # noqa: PTH123, SIM115
 
 
 def _hint(error: click.UsageError) -> str:

@@ -64,7 +64,7 @@ def _attached_before(
     lines = [
         f"attach of {imsi}, and its default bearer {default} to {apn} with address {address or 'of the edge'}",
     ]
-    for ebi in range(_FIRST_EBI, min(dedicated, default + 1) if dedicated else default):
+    for ebi in range(_FIRST_EBI, dedicated or default):
         if ebi != default:
             bearers.append(_bearer(ebi, "internet", _DEFAULT_QCI, "", enb_address, device))
             lines.append(f"default bearer {ebi} to internet: the recorded MME gave out a higher identity next")

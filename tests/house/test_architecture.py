@@ -35,7 +35,7 @@ ENGINES = [
 # The rims inside those folders, each with the reason that it is one.
 RIMS = {
     "ferret/records/journal.py": "the journal is the disk",
-    "ferret/records/secrets.py": "draws nonces and reads the key file",
+    "ferret/records/journal_key.py": "draws nonces and reads the key file",
     "ferret/replay/client.py": "the replayer's connection to a replay port",
     "ferret/replay/runner.py": "drives a replay against the clock",
     "ferret/protocols/s1ap/schema.py": "a lock: pycrate's ASN.1 objects are shared by the whole process",
