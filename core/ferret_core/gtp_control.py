@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 from ferret.errors import DecodeError, PeerViolationError
 from ferret.protocols import gtpv2
 from ferret.protocols.gtpv2 import Cause, FTeid, Ie, IeType, Message, Part, View
+from ferret.protocols.gtpv2.names import COMMANDS
 from ferret_core.nf import Received, Send
 
 ViewT = TypeVar("ViewT", bound=View)
@@ -141,6 +142,15 @@ def reply(event: Received, answer: Message) -> Send:
 def answer_to(event: Received, teid: int, *parts: Part) -> Send:
     """An answer of these IEs to a request."""
     return reply(event, gtpv2.answer(request_of(event), teid, *parts))
+
+
+def unsupported(message: Message, teid: int) -> Message:
+    """The refusal of a request that an NF does not execute (clause 7.7.4).
+
+    Of a command, the Failure Indication also says which bearer and which transaction of the UE (clause 7.2.6).
+    """
+    named = (message.find(IeType.EBI), message.find(IeType.PTI)) if message.type in COMMANDS else ()
+    return gtpv2.answer(message, teid, gtpv2.CauseIe(Cause.SERVICE_NOT_SUPPORTED), *named)
 
 
 def request_of(event: Received) -> Message:

@@ -58,7 +58,8 @@ class PgwConfiguration:
     a unit of GTP's bit rates is (1000; old networks mean 1), `charging_id` whether a Create Session Response tells it,
     `delete_session_pco` whether a Delete Session Response answers the options of the Create Session Request again,
     `create_bearer_instance` is the instance of the PGW's tunnel in a Create Bearer Request (TS 29.274 table 7.2.3-2: 1;
-    some say 2). The last four say how bearers are made: whether packet filters name the UE's own
+    some say 2), `first_precedence` the first evaluation precedence of a PDN connection's packet filters. The last four
+    say how bearers are made: whether packet filters name the UE's own
     address (TS 24.008 clause 10.5.6.12, note on local addresses), whether a fraction of a kbit/s counts up, whether
     each PCC rule has a bearer of its own or shares that of its QCI and ARP (TS 23.203 clause 6.1.1.4), and whether the
     PCRF is told of a rule whose bearer failed (TS 29.212 clause 4.5.12).
@@ -83,6 +84,7 @@ class PgwConfiguration:
     charging_id: bool = True
     delete_session_pco: bool = False
     create_bearer_instance: int = 1
+    first_precedence: int = 0
     tft_local_address: bool = True
     round_bit_rates_up: bool = False
     bearer_per_rule: bool = True
@@ -203,6 +205,7 @@ _READERS: dict[str, Reader] = {
     "feature_list": _number("feature_list", 0, 0xFFFFFFFF),
     "kilobit": _number("kilobit", 1, 1024),
     "create_bearer_instance": _number("create_bearer_instance", 0, 15),
+    "first_precedence": _number("first_precedence", 0, 254),
     "ccr_initial": _names("ccr_initial"),
     "ccr_termination": _names("ccr_termination"),
     "gx_numbers": _gx_numbers,

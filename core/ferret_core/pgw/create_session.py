@@ -78,7 +78,7 @@ def requested(pgw: Pgw, event: Received, now: float) -> list[Output]:
 
 def _replace(pgw: Pgw, imsi: str, ebi: int) -> list[Output]:
     """A PDN connection with this IMSI and default bearer is there already: the UE has begun afresh (clause 7.2.1)."""
-    old = [s for s in pgw.sessions.values() if s.imsi == imsi and s.bearers and s.default_bearer.ebi == ebi]
+    old = [session for session in pgw.sessions_of(imsi) if session.default_bearer.ebi == ebi]
     return [output for session in old for output in delete_session.drop(pgw, session)]
 
 
@@ -118,6 +118,7 @@ def _session(pgw: Pgw, message: gtpv2.Message, imsi: str, apn: str, sgw: Tunnel,
         uli=optional(message, Uli),
         time_zone=b"" if time_zone is None else time_zone.octets[:2],
         pco=None if pco is None else pco.options,
+        next_precedence=pgw.configuration.first_precedence,
     )
 
 

@@ -14,7 +14,7 @@ from ferret.protocols.gtpv2 import Cause, MessageType
 from ferret.protocols.gtpv2.codec import kind_of
 from ferret.protocols.summary import Kind
 from ferret.records.message import Interface, Role
-from ferret_core.gtp_control import RefusedError, TeidPool, reply, request_of, sender_teid
+from ferret_core.gtp_control import RefusedError, TeidPool, reply, request_of, sender_teid, unsupported
 from ferret_core.nf import Failed, Input, NetworkFunction, Note, Output, Peer, PeerLost, Received, Send
 from ferret_core.pgw import create_session, delete_session, gx, modify_bearer, re_auth
 from ferret_core.pgw.addresses import AddressPools
@@ -48,6 +48,7 @@ class Pgw(NetworkFunction):
         self.addresses = AddressPools()
         self.sessions: dict[int, Session] = {}  # by our S5/S8-C TEID
         self._by_gx: dict[str, Session] = {}
+        self._by_imsi: dict[str, list[Session]] = {}
         self._waiting: dict[int, Waiting] = {}
         self._tokens = count(1)
         self._charging_ids = count(1)
@@ -88,19 +89,19 @@ class Pgw(NetworkFunction):
 
     def _gtp_request(self, event: Received, message: gtpv2.Message, now: float) -> Sequence[Output]:
         handler = _GTP_REQUESTS.get((event.interface, message.type))
-        refused = RefusedError(Cause.SERVICE_NOT_SUPPORTED)
+        session = self.sessions.get(message.teid or 0)
+        teid = sender_teid(message) if session is None else session.sgw.teid
+        if handler is None:
+            note = Note("message_not_supported", {"nf": "PGW", "message": message.name})
+            answerable = kind_of(message.type) is Kind.REQUEST
+            return [note, reply(event, unsupported(message, teid))] if answerable else [note]
         try:
-            if handler is not None:
-                return handler(self, event, now)
+            return handler(self, event, now)
         except RefusedError as refusal:
             refused = refusal
         except PeerViolationError:
             refused = RefusedError(Cause.REQUEST_REJECTED_REASON_NOT_SPECIFIED)
         note = Note("request_refused", {"nf": "PGW", "message": message.name, "cause": refused.cause.name})
-        if kind_of(message.type) is not Kind.REQUEST:
-            return [note]
-        session = self.sessions.get(message.teid or 0)
-        teid = session.sgw.teid if session is not None else sender_teid(message)
         answer = gtpv2.refusal(message, teid, refused.cause, offending=refused.offending, instance=refused.instance)
         return [note, reply(event, answer)]
 
@@ -145,6 +146,10 @@ class Pgw(NetworkFunction):
         """The PDN connection of a Gx session."""
         return self._by_gx.get(session_id)
 
+    def sessions_of(self, imsi: str) -> tuple[Session, ...]:
+        """Every PDN connection of a subscriber."""
+        return tuple(self._by_imsi.get(imsi, ()))
+
     def next_charging_id(self) -> int:
         """A Charging ID, unique in this PGW (TS 32.251 clause 5.1.1)."""
         return next(self._charging_ids)
@@ -156,6 +161,7 @@ class Pgw(NetworkFunction):
     def add_session(self, session: Session) -> None:
         """Keep a new PDN connection."""
         self.sessions[session.teid] = self._by_gx[session.gx_session_id] = session
+        self._by_imsi.setdefault(session.imsi, []).append(session)
 
     def drop_session(self, session: Session, event: SessionEvent) -> None:
         """Forget a PDN connection with its bearers, address and tunnels."""
@@ -166,6 +172,11 @@ class Pgw(NetworkFunction):
         self.teids.release(session.teid)
         self.sessions.pop(session.teid, None)
         self._by_gx.pop(session.gx_session_id, None)
+        of_ue = self._by_imsi.get(session.imsi, [])
+        if session in of_ue:
+            of_ue.remove(session)
+        if not of_ue:
+            self._by_imsi.pop(session.imsi, None)
 
     def drop_bearer(self, session: Session, bearer: Bearer) -> None:
         """Forget a bearer and its tunnel."""

@@ -51,7 +51,7 @@ def profile_from_recording(messages: Iterable[SignallingMessage]) -> Mapping[str
         if message.from_nf.role is Role.PGW:
             profile |= _habits(message)
     profile |= _gx_requests(listed)
-    profile |= _unit(listed)
+    profile |= _unit(listed) | _first_precedence(listed)
     rates = [rate for message in listed if message.name == "RAR" for rate in _rule_rates(message)]
     return {key: value for key, value in (profile | _rounding(rates, listed)).items() if value not in ({}, ())}
 
@@ -194,14 +194,30 @@ def _gx_habits(request: diameter.Message) -> dict[str, Any]:
 
 
 def _filter_habits(request: gtpv2.Message) -> dict[str, Any]:
-    kinds = [
-        part.type
+    filters = [
+        packet_filter
         for context in request.bearer_contexts
         if (ie := context.find(IeType.BEARER_TFT)) is not None
         for packet_filter in Tft.decode(ie.octets).packet_filters
-        for part in packet_filter.components
     ]
+    kinds = [part.type for packet_filter in filters for part in packet_filter.components]
     return {"tft_local_address": any(kind in _LOCAL for kind in kinds)} if kinds else {}
+
+
+def _first_precedence(messages: Iterable[SignallingMessage]) -> dict[str, Any]:
+    """From what number on packet filters are evaluated; told where a PGW begins with 0 or 1."""
+    lowest = None
+    for message in messages:
+        if message.name != "Create Bearer Request":
+            continue
+        try:
+            for context in gtpv2.decode(message.octets).bearer_contexts:
+                ie = context.find(IeType.BEARER_TFT)
+                numbers = [] if ie is None else [one.precedence for one in Tft.decode(ie.octets).packet_filters]
+                lowest = min([*numbers, 255 if lowest is None else lowest])
+        except DecodeError:
+            continue
+    return {"first_precedence": lowest} if lowest in (0, 1) else {}
 
 
 def _rule_rates(message: SignallingMessage) -> Iterator[int]:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 def arrived(sgw: Sgw, teid: int, now: float) -> list[Output]:
     """Tell the MME, once until it answers or connects the UE. A tunnel that leads somewhere needs no telling."""
-    for connection in sgw.connections.values():
-        for bearer in connection.bearers:
-            if bearer.s5u_teid == teid and bearer.enb is None and not connection.ue.notified:
-                return _notify(sgw, connection, bearer)
-    return []
+    found = sgw.downlink.get(teid)
+    if found is None:
+        return []
+    connection, bearer = found
+    return [] if bearer.enb is not None or connection.ue.notified else _notify(sgw, connection, bearer)
 
 
 def _notify(sgw: Sgw, connection: PdnConnection, bearer: Bearer) -> list[Output]:

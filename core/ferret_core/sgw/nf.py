@@ -13,7 +13,7 @@ from ferret.protocols.gtpv2 import Cause, Message, MessageType
 from ferret.protocols.gtpv2.codec import kind_of
 from ferret.protocols.summary import Kind
 from ferret.records.message import Interface, Role
-from ferret_core.gtp_control import RefusedError, TeidPool, Tunnel, reply, request_of, sender_teid
+from ferret_core.gtp_control import RefusedError, TeidPool, Tunnel, reply, request_of, sender_teid, unsupported
 from ferret_core.nf import Failed, Input, NetworkFunction, Note, Output, Peer, PeerLost, Received, Send
 from ferret_core.sgw import (
     create_session,
@@ -50,6 +50,7 @@ class Sgw(NetworkFunction):
         self.teids = TeidPool(random)
         self.ues: dict[int, UeContext] = {}  # by our S11 TEID
         self.connections: dict[int, PdnConnection] = {}  # by our S5/S8-C TEID
+        self.downlink: dict[int, tuple[PdnConnection, Bearer]] = {}  # by our S5/S8-U TEID
         self._by_imsi: dict[str, UeContext] = {}
         self._waiting: dict[int, Waiting] = {}
         self._tokens = count(1)
@@ -121,7 +122,7 @@ class Sgw(NetworkFunction):
         if kind_of(message.type) is not Kind.REQUEST:
             return [note]
         teid = self.peer_teid(event.interface, message.teid)
-        return [note, reply(event, gtpv2.refusal(message, teid, Cause.SERVICE_NOT_SUPPORTED))]
+        return [note, reply(event, unsupported(message, teid))]
 
     def _continue(self, token: int, message: Message | None, now: float) -> Sequence[Output]:
         waiting = self._waiting.pop(token, None)
@@ -179,6 +180,7 @@ class Sgw(NetworkFunction):
         """A bearer, with tunnels of ours that lead nowhere yet."""
         bearer = Bearer(ebi, qos, self.teids.take(), self.teids.take())
         connection.bearers.append(bearer)
+        self.downlink[bearer.s5u_teid] = connection, bearer
         self.route(bearer)
         return bearer
 
@@ -191,6 +193,7 @@ class Sgw(NetworkFunction):
         """Forget a bearer and its tunnels."""
         if bearer in connection.bearers:
             connection.bearers.remove(bearer)
+            self.downlink.pop(bearer.s5u_teid, None)
             for teid in (bearer.s1u_teid, bearer.s5u_teid):
                 self.user_plane.paths.pop(teid, None)
                 self.teids.release(teid)

@@ -274,6 +274,7 @@ def test_a_profile_is_what_the_recorded_network_does(capture: Callable[[str], Pa
         "ccr_termination": list(CCR_TERMINATION),
         "gx_numbers": {"Network-Request-Support": 1},
         "kilobit": 1000,
+        "first_precedence": 0,
         "round_bit_rates_up": False,
     }
     assert sgw_profile.profile_from_recording(messages) == {"echo_enb_f_teid": True, "tell_pgw_f_teid": True}

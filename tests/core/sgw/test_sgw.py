@@ -235,6 +235,14 @@ def test_requests_of_the_pgw_that_lack_something_are_refused(
     assert (cause(send.message), send.message.teid) == (expected, 0x405)
 
 
+def test_a_command_is_refused_with_its_bearer_and_transaction(bench: Any) -> None:
+    teid, _ = bench.attach()
+    bench.s11(gtpv2.request(MessageType.BEARER_RESOURCE_COMMAND, teid, Ebi(5), gtpv2.Pti(9)))
+    _, indication = bench.next("Bearer Resource Failure Indication")
+    assert cause(indication) == Cause.SERVICE_NOT_SUPPORTED and indication.teid == 0x100
+    assert indication.view(Ebi) == Ebi(5) and indication.view(gtpv2.Pti) == gtpv2.Pti(9)
+
+
 def test_release_and_delete_of_an_unknown_ue_are_refused(bench: Any) -> None:
     bench.s11(gtpv2.request(MessageType.RELEASE_ACCESS_BEARERS_REQUEST, 1))
     assert cause(bench.next("Release Access Bearers Response")[1]) == Cause.CONTEXT_NOT_FOUND
