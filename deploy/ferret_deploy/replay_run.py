@@ -37,6 +37,7 @@ class ReplayOptions:
 
     rules: Rules
     network: str = ""
+    running: bool = False  # the edge NFs run already, each in a process of its own, at `network`
     times: ReplayTimes = field(default_factory=ReplayTimes)
     seed: int = 0
     sctp: SctpTransport | None = None
@@ -56,9 +57,10 @@ async def replay(
     members = frozenset(role for one in plans for role in one.members)
     async with AsyncExitStack() as stack:
         sctp = (options.sctp or choose().transport) if Role.MME in members else None
-        edge = await stack.enter_async_context(
-            EdgeSet(members, site=site, rules=options.rules, seed=options.seed, sctp=sctp)
-        )
+        edge = None
+        if not options.running:
+            edge = EdgeSet(members, site=site, rules=options.rules, seed=options.seed, sctp=sctp)
+            await stack.enter_async_context(edge)
         stations = None
         enbs = enb_addresses(plans, site)
         if sctp is not None and enbs:
@@ -66,7 +68,7 @@ async def replay(
             stack.callback(stations.stop)
             await stations.start()
         session = await stack.enter_async_context(ClientSession(timeout=ClientTimeout(total=None)))
-        running = _Replay(edge, enbs, stations, session, queue, options, capture)
+        running = _Replay(site, edge, enbs, stations, session, queue, options, capture)
         results = [await running.one(plan_) for plan_ in plans]
     return ReplayResult(results, (monotonic() - started) * 1000)
 
@@ -75,7 +77,8 @@ async def replay(
 class _Replay:
     """What every recording of one replay shares."""
 
-    edge: EdgeSet
+    site: Site
+    edge: EdgeSet | None  # None: in other processes
     enbs: Mapping[str, str]
     stations: BaseStations | None
     session: ClientSession
@@ -85,7 +88,7 @@ class _Replay:
 
     async def one(self, plan_: Plan) -> RecordingResult:
         """Replay one recording."""
-        site = self.edge.site
+        site = self.site
         translator = StimulusTranslator(host_map(plan_, site, self.enbs))
         context = context_for(plan_, site, self._enb_of(plan_), self.capture)
         mover = None

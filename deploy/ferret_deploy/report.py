@@ -14,7 +14,6 @@ from ferret.replay.verdict import MessageResult, RecordingResult, ReplayResult, 
 _COLOURS = {Verdict.SAME: "green", Verdict.DIFFERENT: "yellow", Verdict.FAILED: "red"}
 _RISKS = {"high": "red", "medium": "yellow", "low": "dim"}
 _SHOWN_DIFFERENCES = 12
-_SHOWN_ASSUMED = 12
 
 
 def print_result(result: ReplayResult, console: Console, *, every_message: bool = False) -> None:
@@ -49,10 +48,8 @@ def _print_recording(recording: RecordingResult, console: Console, *, every_mess
         _print_messages(recording, console)
     _print_differences(recording, console)
     _print_move(recording, console)
-    for assumed in recording.assumed[:_SHOWN_ASSUMED]:
+    for assumed in recording.assumed:
         console.print(Text(f"  assumed: {assumed}", style="dim"))
-    if len(recording.assumed) > _SHOWN_ASSUMED:
-        console.print(Text(f"  assumed: and {len(recording.assumed) - _SHOWN_ASSUMED} more (--json)", style="dim"))
     if recording.abandoned:
         console.print(Text(f"  abandoned: {recording.abandoned}; the service stays on the core", style="red"))
     console.print()
@@ -76,8 +73,16 @@ def _print_move(recording: RecordingResult, console: Console) -> None:
 
 
 def _probe_lines(recording: RecordingResult) -> list[str]:
-    """What the user-plane probe measured, in words."""
-    return [f"user plane: {key} {value}" for key, value in recording.user_plane.items()]
+    """What the user-plane probe measured, one line for each way."""
+    figures = recording.user_plane
+    lines = []
+    for way in ("uplink eNB to PGW_e", "downlink PGW_e to device"):
+        times = {key.split()[1]: value for key, value in figures.items() if way in key}
+        if times:
+            listed = ", ".join(f"bearer {ebi} {value} ms" for ebi, value in times.items())
+            lines.append(f"user packets {way}: {listed}")
+    lines += [f"user packets {key}: {value}" for key, value in figures.items() if "not probed" in key]
+    return lines
 
 
 def _print_differences(recording: RecordingResult, console: Console) -> None:

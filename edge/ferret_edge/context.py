@@ -65,11 +65,11 @@ def context_for(
     context = EdgeContext()
     if Role.MME in plan.members:
         given = mme_profile.profile_from_recording(_sent_by(Role.MME, seen))
-        context.give(Role.MME, given, f"MME configuration: {', '.join(sorted(given))}, as in the recording")
+        context.give(Role.MME, given, f"MME configuration: {len(given)} settings, read from what it sent")
         context.give(Role.MME, {"sgw_address": site.address(Role.SGW), "pgw_address": site.address(Role.PGW)})
     if Role.PGW in plan.members:
         given = pgw_profile.profile_from_recording(seen)
-        context.give(Role.PGW, given, f"PGW configuration: {', '.join(sorted(given))}, as in the recording")
+        context.give(Role.PGW, given, f"PGW configuration: {', '.join(sorted(given))}, read from what it sent")
     if Role.PCRF in plan.members:
         policy = pcrf_recording.policy_from_recording(list(_diameter(seen)))
         context.give(Role.PCRF, policy, "PCRF policy: what the recorded rules authorise for the media asked for")

@@ -32,6 +32,7 @@ from ferret_deploy.report import print_result
 @click.option("--journal", type=click.Path(path_type=Path, file_okay=False), help="Journal that holds RECORDING.")
 @click.option("--rules", type=click.Path(path_type=Path, dir_okay=False), help="Rules for the output check (TOML).")
 @click.option("--network", default="", metavar="CIDR", help="The /24 for the edge's addresses (default: one of 127/8).")
+@click.option("--running", is_flag=True, help="Use edge NFs that run already at --network (see 'ferret edge').")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write the result as JUnit XML.")
 @click.option("--messages", is_flag=True, help="One line for every message.")
@@ -43,6 +44,7 @@ def replay_command(
     journal: Path | None,
     rules: Path | None,
     network: str,
+    running: bool,
     as_json: bool,
     junit: Path | None,
     messages: bool,
@@ -58,11 +60,13 @@ def replay_command(
     input or the configuration cannot be used.
     """
     configure(level=log_level)
+    if running and not network:
+        raise ConfigError("--running needs --network: where the edge NFs are")
     loaded = load_rules(rules)
     recordings, capture = _recordings(source, journal)
     chosen = _chosen(recordings, source, subscriber, service, capture)
     with _replay_progress() as progress, private_queue("replay") as queue:
-        options = ReplayOptions(loaded, network=network, progress=progress)
+        options = ReplayOptions(loaded, network=network, running=running, progress=progress)
         result = run(replay(chosen, capture.messages if capture else (), queue, options))
     _report(result, source, as_json=as_json, junit=junit, messages=messages)
     return EXIT_STATUS[result.verdict]

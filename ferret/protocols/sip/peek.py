@@ -7,7 +7,7 @@ import re
 from ferret.protocols.summary import Kind, Peek
 
 _START = re.compile(
-    rb"[\r\n]*(?:SIP/\d\.\d[ \t]+(\d{3})[ \t\r\n]|([A-Za-z0-9\-.!%*_+`'~]{1,80})[ \t]+[^\r\n]+[ \t]SIP/\d\.\d)"
+    rb"[\r\n]*(?:SIP/\d\.\d[ \t]+(\d{3})[ \t\r\n]|([A-Za-z0-9\-.!%*_+`'~]{1,80})[ \t]++[^\r\n]+[ \t]SIP/\d\.\d)"
 )
 _HEADER_END = re.compile(rb"\n\r?\n")
 _FIELDS = re.compile(rb"\n(call-id|i|cseq|content-length|l)[ \t]*:[ \t\r\n]*([^\r\n]*)", re.IGNORECASE)
