@@ -85,7 +85,7 @@ _PORTED = frozenset({6, 17, 33, 132, 136})  # TCP, UDP, DCCP, SCTP, UDP-Lite
 def flow_of(packet: bytes) -> Flow | None:
     """The flow of an IP packet; None where it is none."""
     if len(packet) >= 20 and packet[0] >> 4 == 4 and packet[0] & 15 >= 5:
-        ends = str(IPv4Address(packet[12:16])), str(IPv4Address(packet[16:20]))
+        ends = "{}.{}.{}.{}".format(*packet[12:16]), "{}.{}.{}.{}".format(*packet[16:20])
         protocol, start, service = packet[9], (packet[0] & 15) * 4, packet[1]
         first = not (packet[6] & 0x1F or packet[7])
     elif len(packet) >= 40 and packet[0] >> 4 == 6:

@@ -51,6 +51,11 @@ class CauseIe(View):
         return bytes((self.value, flags)) + end
 
 
+def _ipv4_text(octets: bytes) -> str:
+    """Four octets as an address, several times faster than by `ipaddress`."""
+    return "{}.{}.{}.{}".format(*octets)
+
+
 def decode_labels(value: bytes) -> str:
     """Domain name labels as text with dots (RFC 1035 clause 3.1, without compression). Raises DecodeError."""
     labels = []
@@ -216,12 +221,12 @@ class Paa(View):
         kind = need(value, 1, "PAA")[0] & 7
         match kind:
             case 1:
-                return cls(kind, ipv4=str(IPv4Address(need(value, 5, "PAA")[1:5])))
+                return cls(kind, ipv4=_ipv4_text(need(value, 5, "PAA")[1:5]))
             case 2:
                 return cls(kind, "", str(IPv6Address(need(value, 18, "PAA")[2:18])), value[1])
             case 3:
                 need(value, 22, "PAA")
-                return cls(kind, str(IPv4Address(value[18:22])), str(IPv6Address(value[2:18])), value[1])
+                return cls(kind, _ipv4_text(value[18:22]), str(IPv6Address(value[2:18])), value[1])
             case _:
                 return cls(kind)
 
@@ -344,7 +349,7 @@ class FTeid(View):
         flags = need(value, 5, "F-TEID")[0]
         end = 5 + (4 if flags & 0x80 else 0) + (16 if flags & 0x40 else 0)
         need(value, end, "F-TEID")
-        ipv4 = str(IPv4Address(value[5:9])) if flags & 0x80 else ""
+        ipv4 = _ipv4_text(value[5:9]) if flags & 0x80 else ""
         ipv6 = str(IPv6Address(value[end - 16 : end])) if flags & 0x40 else ""
         return cls(flags & 0x3F, int.from_bytes(value[1:5], "big"), ipv4, ipv6)
 
