@@ -139,6 +139,14 @@ class Mme(MmeNode):
         """Take one event. Raises PeerViolationError for what no procedure expects, DecodeError for bad content."""
         self.now = now
         self.outputs()
+        try:
+            self._take(event)
+        except (ValueError, OverflowError) as error:
+            # well-formed where it came from, but no value of the protocol that it goes on in (an APN of 70 letters)
+            raise PeerViolationError(f"content that cannot be passed on: {error}") from error
+        return self.outputs()
+
+    def _take(self, event: Input) -> None:
         match event:
             case Received(message=s1ap.Message() as message):
                 self._s1ap(event, message)
@@ -155,7 +163,6 @@ class Mme(MmeNode):
                 self.note("peer_lost", peer=str(event.peer.role), reason=event.reason)
             case _:
                 raise PeerViolationError(f"the MME does not speak on {event.interface}")
-        return self.outputs()
 
     # S1-MME
 
@@ -194,13 +201,13 @@ class Mme(MmeNode):
         if handler is not None:
             handler(self, self.by_s11_teid.get(message.teid or 0), event, message)
             return
-        waiting = self._waiting(event.transaction, message.name)
+        waiting = self._waiting(event, message.name)
         if waiting is not None:
             waiting.answered(waiting.ue, message)  # type: ignore[arg-type]
 
     def _diameter(self, event: Received, message: diameter.Message) -> None:
         if not message.is_request:
-            waiting = self._waiting(event.transaction, f"answer {message.command}")
+            waiting = self._waiting(event, f"answer {message.command}")
             if waiting is not None:
                 waiting.answered(waiting.ue, message)  # type: ignore[arg-type]
         elif message.command == Command.CANCEL_LOCATION:
@@ -209,11 +216,12 @@ class Mme(MmeNode):
             refused = diameter.answer(message, diameter.avp.RESULT_CODE(3001), error=True)
             self.answer(event.interface, event.peer, refused, event.transaction)
 
-    def _waiting(self, token: int, name: str) -> Pending | None:
-        waiting = self.pending.pop(token, None)
-        if waiting is None:
+    def _waiting(self, event: Received, name: str) -> Pending | None:
+        waiting = self.pending.get(event.transaction)
+        if waiting is None or waiting.interface is not event.interface:
             self.note("answer_not_awaited", message=name)
-        return waiting
+            return None
+        return self.pending.pop(event.transaction)
 
     def _failed(self, event: Failed) -> None:
         waiting = self.pending.pop(event.token, None)

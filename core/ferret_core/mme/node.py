@@ -25,6 +25,7 @@ Unanswered: TypeAlias = "Callable[[UeContext, str], None]"
 class Pending:
     """A request that waits for its answer."""
 
+    interface: Interface
     ue: UeContext
     answered: Gtpv2Answer | DiameterAnswer
     unanswered: Unanswered
@@ -198,7 +199,7 @@ class MmeNode(NetworkFunction):
         unanswered: Unanswered | None,
     ) -> None:
         token = next(self._tokens)
-        self.pending[token] = Pending(ue, answered, unanswered or self._ignore)
+        self.pending[token] = Pending(interface, ue, answered, unanswered or self._ignore)
         self._outputs.append(Send(interface, peer, message, token=token))
 
     def _ignore(self, ue: UeContext, reason: str) -> None:

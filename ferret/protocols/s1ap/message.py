@@ -82,9 +82,13 @@ class Message:
         return None
 
     def items(self, which: int | str) -> Iterator[Any]:
-        """The values of the items of a list IE: each a dict by component. Nothing if the message has no such list."""
+        """The values of the items of a list IE, each a dict by component; none if the message has no such list.
+
+        Items that TS 36.413 does not define in that list are passed over.
+        """
         for item in self.ie(which) or ():
-            yield item["value"][1]
+            if isinstance(item["value"][1], dict):
+                yield item["value"][1]
 
     @property
     def mme_ue_s1ap_id(self) -> int | None:

@@ -137,14 +137,21 @@ def _transport_information(item: dict[str, Any]) -> Tunnel | None:
     return None
 
 
+def _plmn(octets: bytes) -> str:
+    digits = plmn_digits(octets)
+    if not digits.isdecimal():
+        raise DecodeError(f"{octets.hex()} is no PLMN identity")
+    return digits
+
+
 def tai_value(tai: Tai) -> dict[str, Any]:
     """A TAI (clause 9.2.3.16) as pycrate wants it."""
     return {"pLMNidentity": plmn_octets(tai.plmn), "tAC": tai.tac.to_bytes(2, "big")}
 
 
 def tai_of(value: dict[str, Any]) -> Tai:
-    """A TAI from a value as pycrate gives it."""
-    return Tai(plmn_digits(value["pLMNidentity"]), int.from_bytes(value["tAC"], "big"))
+    """A TAI from a value as pycrate gives it. Raises DecodeError where its PLMN is none."""
+    return Tai(_plmn(value["pLMNidentity"]), int.from_bytes(value["tAC"], "big"))
 
 
 class Ecgi(NamedTuple):
@@ -159,8 +166,8 @@ class Ecgi(NamedTuple):
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> Ecgi:
-        """From a value as pycrate gives it."""
-        return cls(plmn_digits(value["pLMNidentity"]), value["cell-ID"][0])
+        """From a value as pycrate gives it. Raises DecodeError where its PLMN is none."""
+        return cls(_plmn(value["pLMNidentity"]), value["cell-ID"][0])
 
 
 class ServedGummeis(NamedTuple):

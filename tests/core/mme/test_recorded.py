@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import struct
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -77,6 +79,7 @@ class Replay:
 
     mme: Mme
     made: list[Send] = field(default_factory=list)
+    everything: list[Any] = field(default_factory=list)
     differences: list[tuple[Any, ...]] = field(default_factory=list)
     compared: int = 0
     same_mac: int = 0
@@ -86,7 +89,9 @@ class Replay:
     tokens: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def take(self, outputs: Any) -> None:
-        self.made += [one for one in outputs if isinstance(one, Send)]
+        sent = [one for one in outputs if isinstance(one, Send)]
+        self.made += sent
+        self.everything += [one.message for one in sent]
 
     def run(self, messages: list[Recorded]) -> None:
         start = messages[0].captured.captured_at_ns
@@ -202,6 +207,54 @@ def test_the_configuration_names_no_identifier_or_key(capture: Callable[[str], P
     assert profile["integrity_preference"][0] == 2
     assert "999700000000020" not in str(profile)
     assert not [key for key in profile if "tmsi" in key or "key" in key or "cause" in key]
+
+
+def as_pcap(messages: Iterable[s1ap.Message]) -> bytes:
+    """A capture of these S1AP messages, each an SCTP packet without IP (LINKTYPE_SCTP)."""
+    out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 248)]
+    for number, message in enumerate(messages):
+        chunk = struct.pack("!BBHIHHI", 0, 3, 16 + len(message.octets), number, 0, number, 18) + message.octets
+        packet = struct.pack("!HHII", 36412, 36412, 1, 0) + chunk + bytes(-len(chunk) % 4)
+        out.append(struct.pack("<IIII", number, 0, len(packet), len(packet)) + packet)
+    return b"".join(out)
+
+
+@pytest.mark.tshark
+def test_tshark_finds_nothing_malformed_in_what_it_sends(capture: Callable[[str], Path], tmp_path: Path) -> None:
+    messages = list(recording(capture("volte-call-full.pcap")))
+    mme = prepared(messages)
+    replay = Replay(mme)
+    replay.run([one for one in messages if "UEContextRelease" not in one.summary.name])
+    sent = [one for one in replay.everything if isinstance(one, s1ap.Message)]
+    moved = taken_over_and_moved()
+    path = tmp_path / "sent.pcap"
+    path.write_bytes(as_pcap([*sent, moved]))
+    fields = ["-e", "s1ap.procedureCode", "-e", "_ws.malformed", "-e", "s1ap.uL_GTP_TEID"]
+    command = ["tshark", "-r", str(path), "-T", "fields", *fields]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [line.split("\t") for line in lines]
+    assert len(rows) == len(sent) + 1 > 20
+    assert all(row[0] and not row[1] for row in rows)
+    assert rows[-1][2] == "00000105"
+
+
+def taken_over_and_moved() -> s1ap.Message:
+    """The E-RAB MODIFY REQUEST of a reconfiguration."""
+    mme = Mme(address=MME, random=Random(1))
+    bearer = {"ebi": 5, "apn": "ims", "qci": 5, "paa": "10.1.0.5"}
+    context = {"imsi": "001010000000001", "enb": "192.0.2.30", "k_asme": bytes(32).hex(), "bearers": [bearer]}
+    (asked,) = [one for one in mme.import_context({"ue_contexts": [context]}, 0.0) if isinstance(one, Send)]
+    tunnel = gtpv2.f_teid(gtpv2.InterfaceType.S1_U_SGW_GTP_U, 0x105, "192.0.2.6")
+    answer = gtpv2.answer(
+        asked.message,
+        0,
+        gtpv2.CauseIe(gtpv2.Cause.REQUEST_ACCEPTED),
+        gtpv2.f_teid(gtpv2.InterfaceType.S11_SGW_GTP_C, 1, "192.0.2.3"),
+        gtpv2.bearer_context(tunnel, ebi=5),
+    )
+    mme.receive(Received(Interface.S11, asked.peer, answer, asked.token), 0.0)
+    (moved,) = [one for one in mme.reconfigure("001010000000001", 0.0) if isinstance(one, Send)]
+    return moved.message  # type: ignore[return-value]
 
 
 def outputs_of(mme: Mme, messages: list[Recorded]) -> list[Output]:
