@@ -13,6 +13,12 @@ from ferret.errors import ConfigError
 from ferret.records.message import Interface, Role
 from ferret.replay.rules import Rules
 from ferret.transport.sctp import SctpTransport
+from ferret_core.driver.links.diameter_link import DiameterLink
+from ferret_core.driver.links.gtpv2_link import Gtpv2Link
+from ferret_core.driver.links.link import Arrived
+from ferret_core.driver.links.s1ap_link import S1apLink
+from ferret_core.driver.links.sip_link import SipLink
+from ferret_core.driver.user_plane import UserPlane
 from ferret_core.mme import Mme
 from ferret_core.nf import NetworkFunction, Send
 from ferret_core.pcrf import Pcrf
@@ -20,15 +26,9 @@ from ferret_core.pcscf import Pcscf
 from ferret_core.pgw import Pgw
 from ferret_core.scscf import Scscf
 from ferret_core.sgw import Sgw
-from ferret_edge.links.diameter_link import DiameterLink
-from ferret_edge.links.gtpv2_link import Gtpv2Link
-from ferret_edge.links.link import Arrived
-from ferret_edge.links.s1ap_link import S1apLink
-from ferret_edge.links.sip_link import SipLink
 from ferret_edge.node import EdgeNode
 from ferret_edge.replay_port import replay_application
 from ferret_edge.site import REPLAY_PORT, Site
-from ferret_edge.user_plane import UserPlane
 
 log = structlog.get_logger(__name__)
 

@@ -34,10 +34,10 @@ from ferret.replay.port import (
 )
 from ferret.replay.rules import Rules
 from ferret.replay.translation import Translation
+from ferret_core.driver.links.link import Link
 from ferret_core.mme import Mme
 from ferret_core.nf import Input, Message, NetworkFunction, Note, Output, Peer, Send
 from ferret_edge.border import Border
-from ferret_edge.links.link import Link
 from ferret_edge.matching import Expected, Made, Match, OutputMatcher, shape_of
 from ferret_edge.metrics import EdgeMetrics
 from ferret_edge.protocols import name_of, protocol_of

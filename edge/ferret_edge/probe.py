@@ -14,10 +14,10 @@ from typing import Final
 
 from ferret.errors import FerretError
 from ferret.protocols.gtpv2.tft import ComponentType, Direction, PacketFilter
+from ferret_core.driver.user_plane import Passage, UserPlane
 from ferret_core.enb.driver import Arrival, EnbDriver
 from ferret_core.enb.ue import Ue
 from ferret_core.user_plane import ue_key
-from ferret_edge.user_plane import Passage, UserPlane
 
 DISCARD_PORT: Final = 9  # RFC 863: nobody answers there
 _REMOTE_IPV4: Final = "192.0.2.1"  # RFC 5737: of no real host

@@ -12,12 +12,10 @@ from ipaddress import IPv4Network
 
 from ferret.errors import ConfigError
 from ferret.records.message import Role
+from ferret_core.driver.ports import S1AP_PORT, SIP_PORT
 
-GTPC_PORT = 2123  # TS 29.281 clause 4.4.2
-GTPU_PORT = 2152
-DIAMETER_PORT = 3868  # RFC 6733 clause 2.1
-SIP_PORT = 5060  # RFC 3261 clause 19.1.2
-S1AP_PORT = 36412  # TS 36.412 clause 7
+__all__ = ["MAX_ENBS", "REPLAY_PORT", "S1AP_PORT", "SIP_PORT", "Site"]
+
 REPLAY_PORT = 7700
 
 # The last octet of each NF's address; base stations follow from FIRST_ENB.

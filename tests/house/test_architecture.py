@@ -41,6 +41,7 @@ RIMS = {
     "ferret/protocols/s1ap/schema.py": "a lock: pycrate's ASN.1 objects are shared by the whole process",
     "agents/ferret_agents/capture/files.py": "opens the capture",
     "core/ferret_core/enb/driver.py": "puts the emulated eNB on sockets",
+    "core/ferret_core/driver": "puts the core's NFs on sockets",
 }
 
 
@@ -73,7 +74,7 @@ def test_engines_do_no_input_or_output() -> None:
     for folder in ENGINES:
         for path in (ROOT / folder).rglob("*.py"):
             relative = str(path.relative_to(ROOT))
-            if relative in RIMS:
+            if any(relative == rim or relative.startswith(f"{rim}/") for rim in RIMS):
                 continue
             bad = {m.split(".")[0] for m in _imports(path)} & IO_MODULES
             breaches.extend(f"{relative} imports {module}" for module in sorted(bad))
@@ -81,7 +82,7 @@ def test_engines_do_no_input_or_output() -> None:
 
 
 def test_every_rim_that_is_listed_exists() -> None:
-    assert [rim for rim in RIMS if not (ROOT / rim).is_file()] == []
+    assert [rim for rim in RIMS if not (ROOT / rim).exists()] == []
 
 
 def test_the_product_has_no_assert_and_no_unfinished_marks() -> None:

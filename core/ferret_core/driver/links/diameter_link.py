@@ -1,4 +1,4 @@
-"""Diameter between members: Gx and Rx, one peer per connection, on TCP port 3868."""
+"""Diameter between NFs: S6a, Cx, Gx and Rx, one peer per connection, on TCP port 3868."""
 
 from __future__ import annotations
 
@@ -25,27 +25,32 @@ from ferret.protocols.diameter.peer_states import Side
 from ferret.records.message import Interface, Role
 from ferret.transport import tcp
 from ferret.transport.tcp import TcpConnection, TcpServer
+from ferret_core.driver.links.link import Arrived, Link
+from ferret_core.driver.links.timer import Timer
+from ferret_core.driver.ports import DIAMETER_PORT
 from ferret_core.nf import Failed, Peer, PeerLost, Received, Send
-from ferret_edge.links.link import Arrived, Link
-from ferret_edge.links.timer import Timer
-from ferret_edge.site import DIAMETER_PORT
 
 log = structlog.get_logger(__name__)
 
 REALM = "edge.ferret.invalid"
 """The realm of the edge's NFs (RFC 2606: never a name that somebody else has)."""
 
-_APPLICATIONS: Mapping[Interface, int] = {Interface.GX: Application.GX, Interface.RX: Application.RX}
+_APPLICATIONS: Mapping[Interface, int] = {
+    Interface.S6A: Application.S6A,
+    Interface.CX: Application.CX,
+    Interface.GX: Application.GX,
+    Interface.RX: Application.RX,
+}
 _OPENING = 5.0  # seconds for connection and capabilities exchange
 
 
-def host_of(role: Role) -> str:
-    """The Diameter identity of an edge NF on its links: "pcrf.edge.ferret.invalid"."""
-    return f"{str(role).lower().replace('-', '')}.{REALM}"
+def host_of(role: Role, realm: str = REALM) -> str:
+    """The Diameter identity of an NF on its links: "pcrf.edge.ferret.invalid"."""
+    return f"{str(role).lower().replace('-', '')}.{realm}"
 
 
 class DiameterLink(Link):
-    """An NF's Diameter port. The PCRF listens; the others connect to it from their own address."""
+    """An NF's Diameter port. PCRF and HSS listen; the others connect to them from their own address."""
 
     def __init__(
         self,
@@ -55,13 +60,14 @@ class DiameterLink(Link):
         arrived: Arrived,
         *,
         listens: bool,
+        realm: str = REALM,
     ) -> None:
         self._address = address
         self._peers = peers
         self._arrived = arrived
         self._listens = listens
-        applications = tuple(_APPLICATIONS[interface] for _, interface in peers.values())
-        self._identity = Identity(host_of(role), REALM, (address,), applications)
+        applications = tuple(dict.fromkeys(_APPLICATIONS[interface] for _, interface in peers.values()))
+        self._identity = Identity(host_of(role, realm), realm, (address,), applications)
         self._connections: dict[Role, _Connection] = {}
         self._server: TcpServer | None = None
         self._transactions: dict[int, tuple[_Connection, int]] = {}

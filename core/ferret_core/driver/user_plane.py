@@ -1,4 +1,4 @@
-"""The user plane of an edge SGW or PGW on a real socket: GTP-U on UDP port 2152, and behind a PGW its packet network.
+"""The user plane of an SGW or PGW on a real socket: GTP-U on UDP port 2152, and behind a PGW its packet network.
 
 Where packets go is decided by the NF's forwarder (`ferret_core.user_plane`), from what its control plane has set up.
 """
@@ -18,9 +18,9 @@ from ferret.protocols import gtpu
 from ferret.protocols.gtpv2.tft import PacketFilter
 from ferret.transport.endpoint import Address
 from ferret.transport.udp import UdpTransport
+from ferret_core.driver.packet_network import PacketNetwork, SinkNetwork
 from ferret_core.nf import NetworkFunction, Output
 from ferret_core.user_plane import PgwForwarder, PgwUserPlane, SgwForwarder, SgwUserPlane
-from ferret_edge.packet_network import PacketNetwork, SinkNetwork
 
 log = structlog.get_logger(__name__)
 

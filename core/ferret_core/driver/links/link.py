@@ -1,4 +1,4 @@
-"""What every link of an edge NF is."""
+"""What every link of an NF is."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ class Link(ABC):
 
     @abstractmethod
     def send(self, output: Send) -> None:
-        """Send a message to another member of the edge."""
+        """Send a message to the NF that it is for."""

@@ -17,10 +17,10 @@ from ferret.protocols.sip.transactions import Happened, TransactionLayer, Unackn
 from ferret.records.message import Interface, Role
 from ferret.transport.endpoint import Address
 from ferret.transport.udp import UdpTransport
+from ferret_core.driver.links.link import Arrived, Link
+from ferret_core.driver.links.timer import Timer
+from ferret_core.driver.ports import SIP_PORT
 from ferret_core.nf import Peer, Received, Send
-from ferret_edge.links.link import Arrived, Link
-from ferret_edge.links.timer import Timer
-from ferret_edge.site import SIP_PORT
 
 log = structlog.get_logger(__name__)
 

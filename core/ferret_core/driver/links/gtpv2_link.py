@@ -20,10 +20,10 @@ from ferret.protocols.gtpv2.events import (
 from ferret.records.message import Interface, Role
 from ferret.transport.endpoint import Address
 from ferret.transport.udp import UdpTransport
+from ferret_core.driver.links.link import Arrived, Link
+from ferret_core.driver.links.timer import Timer
+from ferret_core.driver.ports import GTPC_PORT
 from ferret_core.nf import Failed, Peer, PeerLost, Received, Send
-from ferret_edge.links.link import Arrived, Link
-from ferret_edge.links.timer import Timer
-from ferret_edge.site import GTPC_PORT
 
 log = structlog.get_logger(__name__)
 

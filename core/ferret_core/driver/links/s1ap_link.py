@@ -8,9 +8,9 @@ from ferret.errors import DecodeError
 from ferret.protocols import s1ap
 from ferret.records.message import Interface, Role
 from ferret.transport.sctp import PPID_S1AP, SctpAssociation, SctpListener, SctpMessage, SctpTransport
+from ferret_core.driver.links.link import Arrived, Link
+from ferret_core.driver.ports import S1AP_PORT
 from ferret_core.nf import Peer, PeerLost, Received, Send
-from ferret_edge.links.link import Arrived, Link
-from ferret_edge.site import S1AP_PORT
 
 log = structlog.get_logger(__name__)
 

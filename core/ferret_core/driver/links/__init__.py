@@ -1,0 +1,1 @@
+"""The wires of an NF: each link puts one protocol engine on its sockets (the rim)."""
