@@ -9,6 +9,10 @@ from typing import TypeAlias
 
 from ferret.errors import ConfigError, FerretError
 
+_SO_SNDBUFFORCE = 32
+_SO_RCVBUFFORCE = 33
+_SOCKET_BUFFER = 4 * 1024 * 1024  # octets in each direction
+
 Address: TypeAlias = tuple[str, int]  # host as a literal in compressed form (RFC 5952), port
 
 
@@ -44,6 +48,15 @@ def text(address: Address) -> str:
     """An address as people write it."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def widen(sock: socket.socket) -> None:
+    """Ask for large buffers: beyond the system's limit where that is permitted, else up to it."""
+    for force, ask in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, force, _SOCKET_BUFFER)
+        except OSError:
+            sock.setsockopt(socket.SOL_SOCKET, ask, _SOCKET_BUFFER)
 
 
 def open_failed(what: str, address: Address, error: OSError) -> TransportError:

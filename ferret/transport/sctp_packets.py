@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import Final
 
 from ferret.errors import ConfigError
-from ferret.transport.endpoint import Address, family_of, open_failed
+from ferret.transport.endpoint import Address, family_of, open_failed, widen
 
 IPPROTO_SCTP: Final = 132
 _BATCH: Final = 64  # packets read before the event loop gets its turn
-_SOCKET_BUFFER: Final = 4 * 1024 * 1024
 _IP_MTU_DISCOVER: Final = 10
 _IP_RECVERR: Final = 11
 _IPV6_RECVERR: Final = 25
@@ -113,8 +112,7 @@ def _open(host: str, udp_port: int | None) -> socket.socket:
         raise open_failed(what, (host, 0), error) from error
     try:
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+        widen(sock)
         if family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
             sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, 0)  # packets may be fragmented on the way

@@ -34,6 +34,7 @@ from ferret.transport.usrsctp_library import UsrsctpLibrary
 
 _TICK: Final = 0.01  # s between looks at the library's timers
 _LINGER: Final = 1.0  # s that a SHUTDOWN may take
+_SECOND_LOOK: Final = 0.05  # s after which a peer that an ICMP error called unreachable is asked again
 _PAIR_LIMIT: Final = 1024  # remote hosts per local address
 _INIT: Final = 1  # chunk type (RFC 9260 clause 3.2)
 
@@ -46,7 +47,7 @@ def load() -> str:
 class _Pair:
     """Two hosts that talk: an address to the library."""
 
-    __slots__ = ("carrier", "identity", "key", "listeners", "tags", "users")
+    __slots__ = ("carrier", "identity", "key", "listeners", "tags", "unreachable", "users")
 
     def __init__(self, identity: int, carrier: _Carrier, key: Address) -> None:
         self.identity = identity
@@ -55,6 +56,7 @@ class _Pair:
         self.listeners: dict[int, _PairListener] = {}  # by local port
         self.users: set[UsrsctpAssociation] = set()
         self.tags: dict[bytes, bytes] = {}  # ports -> verification tag of the last packet that we sent
+        self.unreachable: dict[bytes, float] = {}  # ports -> when an ICMP error came; nothing has come from there since
 
     def close(self) -> None:
         for listener in self.listeners.values():
@@ -148,17 +150,29 @@ class _Carrier:
         if pair is None:
             self.counters.refused += 1
             return
+        if pair.unreachable:
+            pair.unreachable.pop(packet[2:4] + packet[:2], None)
         self.counters.received += 1
         self.stack.library.input(pair.identity, packet)
 
     def _unreachable(self, start: bytes, key: Address) -> None:
-        """That ends the association (RFC 9260 clause 10), if it answers a packet of ours and is no guess."""
+        """An ICMP error that answers a packet of ours and is no guess (RFC 9260 clause 10).
+
+        One alone proves nothing: Linux also sends it when the receive buffer of the peer's raw socket is full. The
+        second one ends the association, unless something has come from the peer in between.
+        """
         pair = self.pairs.get(key)
         ports, tag = start[:4], start[4:8]
         if pair is None or pair.tags.get(ports) != tag:
             return
+        now = self.stack.loop.time()
+        first = pair.unreachable.setdefault(ports, now)
         for association in list(pair.users):
-            if association.ports == ports:
+            if association.ports != ports:
+                continue
+            if first == now:
+                self.stack.loop.call_later(_SECOND_LOOK, association.look_again)
+            elif now - first > _SECOND_LOOK / 2:
                 association.end("nobody speaks SCTP there", abort=True)
 
 
@@ -268,6 +282,12 @@ class UsrsctpAssociation(SctpAssociation):
         elif not told:
             self.lost(reason)
 
+    def look_again(self) -> None:
+        """Ask a peer that an ICMP error called unreachable for a sign of life."""
+        connecting = self.up is not None and not self.up.done()
+        if not self._ended and not connecting and self.ports in self._pair.unreachable:
+            self._stack.library.heartbeat(self._handle)
+
     def progress(self) -> None:
         """The library has something for us, or room."""
         while not self._ended:
@@ -342,6 +362,7 @@ class UsrsctpAssociation(SctpAssociation):
         self._stack.library.close(self._handle, abort=abort)
         self._pair.users.discard(self)
         self._pair.tags.pop(self.ports, None)
+        self._pair.unreachable.pop(self.ports, None)
         self._pair.carrier.give_port(self.local[1])
         self._pair.carrier.release()
 

@@ -7,11 +7,10 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
-from ferret.transport.endpoint import Address, Counters, family_of, open_failed, plain
+from ferret.transport.endpoint import Address, Counters, family_of, open_failed, plain, widen
 
 _BATCH = 64  # datagrams read before the event loop gets its turn
 _LARGEST = 65536  # octets: more than any UDP payload
-_SOCKET_BUFFER = 4 * 1024 * 1024  # octets asked of the kernel in each direction; it may give less
 
 
 class UdpTransport:
@@ -46,8 +45,7 @@ class UdpTransport:
         sock = socket.socket(family_of(address), socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+            widen(sock)
             sock.bind((address, port))
         except OSError as error:
             sock.close()

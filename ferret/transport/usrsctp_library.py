@@ -43,6 +43,7 @@ _OPT_PARTIAL_DELIVERY_POINT: Final = 17
 _OPT_EVENT: Final = 30
 _OPT_RECVRCVINFO: Final = 31
 _SPP_HB_ENABLE: Final = 1
+_SPP_HB_DEMAND: Final = 4
 _SOCKADDR = struct.Struct("=H2s4xQ")  # family, port in network byte order, address
 _SNDINFO = struct.Struct("=HHIII")  # sid, flags, ppid, context, assoc_id
 _RCVINFO = struct.Struct("=HHHxxIIIII")  # sid, ssn, flags, ppid, tsn, cumtsn, context, assoc_id
@@ -237,6 +238,11 @@ class UsrsctpLibrary:
             return octets, self._flags.value, 0, 0
         stream, _, _, ppid, *_ = _RCVINFO.unpack_from(self._info)
         return octets, self._flags.value, stream, socket.ntohl(ppid)
+
+    def heartbeat(self, handle: int) -> None:
+        """Send a HEARTBEAT now."""
+        value = struct.pack("=128sIIIIIHBx", b"", 0, 0, 0, _SPP_HB_DEMAND, 0, 0, 0)
+        self._library.usrsctp_setsockopt(handle, IPPROTO_SCTP, _OPT_PEER_ADDR_PARAMS, value, len(value))
 
     def shut_down(self, handle: int) -> None:
         """Send what waits, then SHUTDOWN."""

@@ -1,14 +1,7 @@
 """The emulated base station on real SCTP and UDP sockets, against a minimal MME and S-GW."""
 
 import asyncio
-import os
-import select
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -139,42 +132,6 @@ def test_a_device_is_moved_and_its_packets_take_the_new_way(choice: Choice) -> N
         sgw.close()
 
     asyncio.run(scenario())
-
-
-@pytest.mark.tshark
-@pytest.mark.root
-def test_tshark_reads_the_move_without_complaint(choice: Choice, tmp_path: Path) -> None:
-    if not shutil.which("tcpdump"):
-        pytest.skip("NOT tested what is on the wire: tcpdump is missing (Debian package tcpdump)")
-    file = tmp_path / "move.pcap"
-    command = ["tcpdump", "-i", "lo", "-U", "--immediate-mode", "-w", str(file), f"host {ENB}"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as dump:
-        assert dump.stderr is not None
-        if not any("listening on" in line for line in dump.stderr):  # ends at the first such line
-            pytest.skip("NOT tested what is on the wire: tcpdump may not capture on lo")
-        test_a_device_is_moved_and_its_packets_take_the_new_way(choice)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
-            last.bind((ENB, 0))
-            last.sendto(b"the last packet", (ENB, 9))
-        deadline = time.monotonic() + 5
-        while b"the last packet" not in file.read_bytes() and time.monotonic() < deadline:
-            select.select([], [], [], 0.01)
-        dump.terminate()
-    fields = ["s1ap.procedureCode", "s1ap.transportLayerAddressIPv4", "gtp.teid", "_ws.malformed", "_ws.col.Info"]
-    arguments = [x for field in fields for x in ("-e", field)]
-    lines = subprocess.run(
-        ["tshark", "-r", str(file), "-d", "udp.port==9899,sctp", "-T", "fields", *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "HOME": str(tmp_path)},
-    ).stdout.splitlines()
-    rows = [line.split("\t") for line in lines]
-    procedures = [code for row in rows for code in row[0].split(",") if code]
-    assert procedures == ["17", "17", "6", "6", "13"]  # S1 Setup, E-RAB Modify, Uplink NAS Transport
-    assert SGW in {address for row in rows for address in row[1].split(",")}
-    assert {"0x00000033", "0x00000011"} <= {row[2] for row in rows}
-    assert [row for row in rows if row[3]] == []
 
 
 def test_a_refused_setup_and_a_missing_mme_are_said(choice: Choice) -> None:

@@ -3,14 +3,12 @@
 import asyncio
 import os
 import random
-import shutil
 import socket
 import struct
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -273,52 +271,6 @@ def test_between_two_processes_messages_arrive_in_order_and_death_is_noticed(
         assert not client.send(b"late")
 
     asyncio.run(scenario())
-
-
-@pytest.mark.tshark
-@pytest.mark.root
-def test_tshark_reads_a_clean_association(tmp_path: Path) -> None:
-    reason = why_not("usrsctp") or next(
-        (f"{tool} is missing" for tool in ("tcpdump", "tshark") if not shutil.which(tool)), ""
-    )
-    if reason:
-        pytest.skip(f"NOT tested what is on the wire: {reason}")
-    file = tmp_path / "sctp.pcap"
-    command = ["tcpdump", "-i", "lo", "-U", "--immediate-mode", "-w", str(file), "sctp and host 127.0.8.17"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as dump:
-        assert dump.stderr is not None
-        if not any("listening on" in line for line in dump.stderr):  # ends at the first such line
-            pytest.skip("NOT tested what is on the wire: tcpdump may not capture on lo")
-
-        async def scenario() -> None:
-            echo, got = Echo(), []
-            transport = choose("usrsctp").transport
-            listener = await transport.listen("127.0.8.17", 36412, echo.accepted)
-            client = await transport.connect(("127.0.8.17", 36412), local=(CLIENT, 0), received=got.append)
-            client.send(bytes.fromhex("0017000d000002000000000000"), stream=0)  # any octets do
-            client.send(os.urandom(5000), stream=1)
-            await until(lambda: len(got) == 2)
-            client.close()
-            await until(lambda: echo.lost)
-            await until(lambda: file.stat().st_size > 12_000)
-            listener.close()
-
-        asyncio.run(scenario())
-        dump.terminate()
-    fields = ["sctp.checksum.status", "sctp.chunk_type", "sctp.data_payload_proto_id", "_ws.malformed"]
-    arguments = [x for field in fields for x in ("-e", field)]
-    lines = subprocess.run(
-        ["tshark", "-r", str(file), "-o", "sctp.checksum:CRC 32c", "-T", "fields", *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "HOME": str(tmp_path)},
-    ).stdout.splitlines()
-    rows = [line.split("\t") for line in lines]
-    assert {row[0] for row in rows} == {"1"}  # every CRC32c is right
-    assert [row[1] for row in rows][:4] == ["1", "2", "10", "11"]  # INIT, INIT ACK, COOKIE ECHO, COOKIE ACK
-    assert {x for row in rows for x in row[2].split(",") if x} == {"18"}
-    assert "14" in rows[-1][1]  # SHUTDOWN COMPLETE
 
 
 def test_what_is_used_is_chosen_and_explained(monkeypatch: pytest.MonkeyPatch) -> None:
