@@ -41,7 +41,7 @@ class CauseIe(View):
     def decode(cls, value: bytes) -> Self:
         """Read a value. Raises DecodeError."""
         flags = need(value, 2, "Cause")[1]
-        offending = value[2:6] if len(value) >= 6 else bytes(4)
+        offending = value[2:6] if len(value) >= 6 and value[2] else bytes(4)
         return cls(value[0], bool(flags & 4), bool(flags & 2), bool(flags & 1), offending[0], offending[3] & 15)
 
     def encode(self) -> bytes:
@@ -417,6 +417,8 @@ class UeTimeZone(View):
     def decode(cls, value: bytes) -> Self:
         """Read a value. Raises DecodeError."""
         need(value, 2, "UE Time Zone")
+        if value[0] >> 4 > 9:
+            raise DecodeError(f"{value[0]:#04x} is no time zone")
         size = (value[0] & 7) * 10 + (value[0] >> 4)
         return cls(-size if value[0] & 8 else size, value[1] & 3)
 

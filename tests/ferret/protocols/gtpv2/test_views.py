@@ -111,6 +111,11 @@ def test_views_re_encode_every_captured_value(samples: list[Any]) -> None:
     assert len(malformed) < counted / 100, malformed  # an APN without labels has been seen
 
 
+def test_a_time_zone_whose_digit_is_none_raises_a_decode_error() -> None:
+    with pytest.raises(DecodeError):
+        UeTimeZone.decode(b"\xd7\x00")
+
+
 def test_an_apn_without_operator_identifier_is_its_network_identifier() -> None:
     assert Apn("IMS.mnc070.mcc999.gprs").network_identifier == "ims"
     assert Apn("internet").network_identifier == "internet"
