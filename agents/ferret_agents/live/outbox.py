@@ -1,0 +1,109 @@
+"""Between an agent and the host's queue: what the queue has no room for waits here, bounded, and never blocks anybody.
+
+Every message offered ends as exactly one of: queued, dropped (counted by reason), or still waiting, so that
+`offered == queued + waiting + sum(dropped.values())` at any time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ferret.queue import MessageQueue, MessageTooLongError, QueueError
+
+
+class Drop(StrEnum):
+    """Why a message did not get into the queue."""
+
+    BUFFER_FULL = "buffer full"  # the queue had no room for so long that the memory set aside was used up
+    TOO_LONG = "longer than the queue"  # the whole queue cannot hold it
+    UNFIT = "does not fit the format"  # a field of it has no place in the queue's format
+    STOPPED = "stopped"  # the queue had no room for it before the agent had to end
+
+
+@dataclass(frozen=True, slots=True)
+class BufferLimits:
+    """How much may wait in memory."""
+
+    messages: int = 100_000
+    octets: int = 64 << 20
+
+
+class Outbox:
+    """Puts messages into a queue in the order in which they were offered.
+
+    `passed(captured_at_ns)` is called for each message as it gets into the queue.
+    """
+
+    def __init__(
+        self,
+        queue: MessageQueue | None,
+        limits: BufferLimits | None = None,
+        passed: Callable[[int], None] = lambda captured_at_ns: None,
+    ) -> None:
+        """`queue` None: there is none yet, everything waits until `use` brings one."""
+        self.queue = queue
+        self.offered = 0
+        self.queued = 0
+        self.dropped: Counter[Drop] = Counter()
+        self.waiting_octets = 0
+        self._limits = limits or BufferLimits()
+        self._passed = passed
+        self._waiting: deque[tuple[bytes, int]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait in memory."""
+        return len(self._waiting)
+
+    def use(self, queue: MessageQueue | None) -> None:
+        """From now on put into this queue."""
+        self.queue = queue
+
+    def offer(self, octets: bytes, captured_at_ns: int) -> None:
+        """Take a message. Never waits for the queue, never raises for its sake."""
+        self.offered += 1
+        if not self._waiting and self._put(octets, captured_at_ns):
+            return
+        if len(self._waiting) >= self._limits.messages or self.waiting_octets + len(octets) > self._limits.octets:
+            self.dropped[Drop.BUFFER_FULL] += 1
+            return
+        self._waiting.append((octets, captured_at_ns))
+        self.waiting_octets += len(octets)
+
+    def refuse(self, reason: Drop) -> None:
+        """Count a message that could not even be offered."""
+        self.offered += 1
+        self.dropped[reason] += 1
+
+    def flush(self) -> int:
+        """Put into the queue what waits, as far as there is room; how many messages that were."""
+        moved = 0
+        while self._waiting and self._put(*self._waiting[0]):
+            self.waiting_octets -= len(self._waiting.popleft()[0])
+            moved += 1
+        return moved
+
+    def give_up(self) -> None:
+        """The end: what still waits is dropped."""
+        if self._waiting:
+            self.dropped[Drop.STOPPED] += len(self._waiting)
+        self._waiting.clear()
+        self.waiting_octets = 0
+
+    def _put(self, octets: bytes, captured_at_ns: int) -> bool:
+        """Whether the message is done with: in the queue, or dropped because it never will be."""
+        if self.queue is None:
+            return False
+        try:
+            self.queue.put(octets)
+        except MessageTooLongError:
+            self.dropped[Drop.TOO_LONG] += 1
+            return True
+        except QueueError:  # full, or closed: until there is room, or another queue
+            return False
+        self.queued += 1
+        self._passed(captured_at_ns)
+        return True

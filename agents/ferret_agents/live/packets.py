@@ -1,0 +1,166 @@
+"""The packet socket: frames from network interfaces, with the kernel's time and the kernel's count of what it dropped.
+
+AF_PACKET of the standard library (packet(7)). The filter is attached before the socket is bound, so that nothing else
+is ever seen. A socket for several interfaces is bound to none and filters by interface, so that the frames of all of
+them come in one order.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ferret.errors import ConfigError
+from ferret_agents.capture.files import Record
+from ferret_agents.live.bpf import REJECT_ALL, Instruction, attach
+from ferret_agents.live.filter import RAW_IP, Interface, Wanted, build
+from ferret_agents.live.interfaces import link_type_of
+
+LARGEST_FRAME: Final = 0x40000  # octets; segmentation offload makes frames of 64 kB and more
+RECEIVE_BUFFER: Final = 8 << 20  # octets asked of the kernel
+
+_ETH_P_ALL: Final = 0x0003
+_SOL_PACKET: Final = 263
+_PACKET_STATISTICS: Final = 6
+_SO_RCVBUFFORCE: Final = 33
+_SO_RXQ_OVFL: Final = 40
+_SO_TIMESTAMPNS_NEW: Final = 64
+_TIMESPEC = struct.Struct("=qq")
+_COUNT = struct.Struct("=I")
+_STATISTICS = struct.Struct("=II")
+_ANCILLARY: Final = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_SPACE(_COUNT.size)
+_NS_PER_S: Final = 1_000_000_000
+
+
+class PacketSource:
+    """Frames of some interfaces that pass a filter.
+
+    `seen == frames + dropped + (what still waits in the socket)` after `update`; `seen` and `dropped` are the kernel's.
+    """
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        interfaces: Sequence[Interface],
+        *,
+        receive_buffer: int = RECEIVE_BUFFER,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Open and bind the socket. Raises ConfigError where that is not permitted or an interface is gone."""
+        self.frames = 0
+        self.seen = 0
+        self.dropped = 0
+        self.interrupted = 0  # how often an interface went down
+        self._told = 0  # of the dropped: those that `lost` was called for
+        self._interfaces = tuple(interfaces)
+        self._clock = clock
+        self._buffer = bytearray(LARGEST_FRAME)
+        self._view = memoryview(self._buffer)
+        self._socket = self._opened(build(wanted, self._interfaces), receive_buffer)
+
+    def _opened(self, program: tuple[Instruction, ...], receive_buffer: int) -> socket.socket:
+        try:
+            sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing yet
+        except PermissionError:
+            raise ConfigError(
+                "capturing from an interface needs CAP_NET_RAW: run it as root (with --user it gives that up again), "
+                "give it the capability (AmbientCapabilities=CAP_NET_RAW), or try it inside "
+                "'unshare --user --map-root-user --net'"
+            ) from None
+        try:
+            sock.setblocking(False)
+            _widen(sock, receive_buffer)
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS_NEW, 1)
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+            attach(sock, program)
+            sock.bind((self._interfaces[0].name if len(self._interfaces) == 1 else "", _ETH_P_ALL))
+        except OSError as error:
+            sock.close()
+            names = ", ".join(interface.name for interface in self._interfaces)
+            raise ConfigError(f"cannot capture from {names}: {error.strerror or error}") from None
+        return sock
+
+    def fileno(self) -> int:
+        """For the event loop: readable while a frame waits."""
+        return self._socket.fileno()
+
+    def read(self, limit: int, take: Callable[[Record], None], lost: Callable[[int], None]) -> bool:
+        """Hand on up to `limit` frames; whether none waits any more. Never blocks.
+
+        `take(record)` gets each frame, `lost(number)` how many the kernel has dropped just before the next one.
+        """
+        receive, buffers, view = self._socket.recvmsg_into, [self._buffer], self._view
+        for _ in range(limit):
+            try:
+                length, ancillary, _, address = receive(buffers, _ANCILLARY, socket.MSG_TRUNC)
+            except (BlockingIOError, InterruptedError):
+                return True
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:  # which is told once; the socket lives on for when it is up again
+                    raise
+                self.interrupted += 1
+                continue
+            at_ns = 0
+            for _, kind, data in ancillary:
+                if kind == _SO_TIMESTAMPNS_NEW:
+                    seconds, nanoseconds = _TIMESPEC.unpack(data)
+                    at_ns = seconds * _NS_PER_S + nanoseconds
+                elif kind == _SO_RXQ_OVFL:
+                    self._tell(_COUNT.unpack(data)[0], lost)
+            self.frames += 1
+            link_type = link_type_of(address[3])
+            take(
+                Record(
+                    self.frames,
+                    at_ns or self._clock(),
+                    RAW_IP if link_type is None else link_type,
+                    bytes(view[:length]),
+                    length,
+                )
+            )
+        return False
+
+    def _tell(self, dropped: int, lost: Callable[[int], None]) -> None:
+        """`dropped` is the kernel's count since the socket was made, in 32 bits."""
+        fresh = (dropped - self._told) & 0xFFFFFFFF
+        if fresh:
+            self._told += fresh
+            lost(fresh)
+
+    def update(self) -> None:
+        """Ask the kernel for its counts, while there is a socket to ask about (PACKET_STATISTICS; it starts anew)."""
+        if self._socket.fileno() < 0:
+            return
+        octets = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+        seen, dropped = _STATISTICS.unpack(octets)
+        self.seen += seen
+        self.dropped += dropped
+
+    def finish(self, lost: Callable[[int], None]) -> None:
+        """Once nothing waits any more: tell what was dropped behind the last frame."""
+        self.update()
+        self._tell(self.dropped & 0xFFFFFFFF, lost)
+
+    def refilter(self, wanted: Wanted) -> None:
+        """Change the filter at once, without losing a frame. Raises ConfigError."""
+        attach(self._socket, build(wanted, self._interfaces))
+
+    def shut(self) -> None:
+        """Take no further frame; those that wait can still be read."""
+        attach(self._socket, REJECT_ALL)
+
+    def close(self) -> None:
+        """Close the socket. Closing twice does no harm."""
+        self._socket.close()
+
+
+def _widen(sock: socket.socket, octets: int) -> None:
+    """A large receive buffer: beyond the system's limit where that is permitted, else up to it."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, octets)
+    except OSError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
