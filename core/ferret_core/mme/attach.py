@@ -60,6 +60,7 @@ def secured(node: MmeNode, ue: UeContext, _: nas.Plain | None = None) -> None:
     if not ue.subscription.apns:
         ue.subscription = node.subscriptions.get(ue.imsi, ue.subscription)
         ue.imeisv = ue.imeisv or ue.subscription.imeisv
+        ue.radio_capability = ue.radio_capability or ue.subscription.radio_capability
     if ue.subscription.apns and ue.request_verified:
         node.happened(ue, EmmEvent.LOCATION_UPDATED)
         return

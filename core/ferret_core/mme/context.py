@@ -61,7 +61,8 @@ class Subscription:
     apns: tuple[ApnSubscription, ...] = ()
     network_access_mode: int | None = None
     charging_characteristics: bytes = b""
-    imeisv: str = ""  # where the operator tells it with the subscription
+    imeisv: str = ""  # this and the next where the operator tells them with the subscription
+    radio_capability: bytes = b""
 
     def find(self, apn: str) -> ApnSubscription | None:
         """The configuration for this APN; the one for any APN ("*"); for no APN, the default one."""

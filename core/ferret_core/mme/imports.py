@@ -68,8 +68,8 @@ def subscription_of(
             known.add(bearer["apn"])
             apns.append(_apn(len(apns) + 1, bearer))
     rates = [int(ambr.get(way) or sum(getattr(one, f"ambr_{way}") for one in apns)) for way in ("uplink", "downlink")]
-    imeisv = str(given.get("imeisv") or "")
-    return Subscription(str(msisdn), rates[0], rates[1], 1, tuple(apns), imeisv=imeisv)
+    imeisv, radio = str(given.get("imeisv") or ""), bytes.fromhex(given.get("radio_capability") or "")
+    return Subscription(str(msisdn), rates[0], rates[1], 1, tuple(apns), imeisv=imeisv, radio_capability=radio)
 
 
 def _take_over(node: MmeNode, document: Mapping[str, Any]) -> None:
@@ -93,6 +93,7 @@ def _take_over(node: MmeNode, document: Mapping[str, Any]) -> None:
     else:
         ue.subscription = told
     ue.imeisv = ue.imeisv or ue.subscription.imeisv
+    ue.radio_capability = ue.radio_capability or ue.subscription.radio_capability
     ue.device_has_bearers = bool(document.get("device_has_bearers", False))
     for bearer in bearers:
         _take_over_bearer(ue, bearer)

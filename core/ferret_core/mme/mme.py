@@ -117,7 +117,8 @@ class Mme(MmeNode):
 
     - any field of `profile.Profile`: the operator's configuration (`profile_from_recording` reads it from what a
       recorded MME sent)
-    - `subscriptions`: by IMSI, {msisdn, imeisv, ambr, apns} as below, for subscribers that no HSS is asked about
+    - `subscriptions`: by IMSI, {msisdn, imeisv, radio_capability, ambr, apns} as below, for subscribers that no HSS is
+      asked about
     - `ue_contexts`: list of UE contexts to take over, each with `imsi` and, as far as known, `msisdn`, `imeisv`, `enb`
       (peer address; absent: the UE is idle), `enb_ue_s1ap_id`, `mme_ue_s1ap_id`, `tai` {plmn, tac}, `ecgi` {plmn,
       cell}, `guti` {plmn, group_id, mme_code, m_tmsi}, `k_asme` (hex; without it NAS goes unprotected and a note says

@@ -103,8 +103,10 @@ def activate_default(node: MmeNode, ue: UeContext, pdn: PdnConnection) -> nas.Pl
     paa = pdn.paa
     if paa is None:
         raise DecodeError("PDN connection without a PDN address")
-    identifier = IPv6Address(paa.ipv6).packed[8:] if paa.ipv6 else b""
-    address = nas.PdnAddress(paa.pdn_type, paa.ipv4, identifier)
+    ipv4_only = node.profile.ipv4_only and bool(paa.ipv4)
+    identifier = IPv6Address(paa.ipv6).packed[8:] if paa.ipv6 and not ipv4_only else b""
+    pdn_type = 1 if ipv4_only else paa.pdn_type
+    address = nas.PdnAddress(pdn_type, paa.ipv4, identifier)
     values: dict[str, bytes | int] = {
         "EPS QoS": nas.EpsQos(ue.bearers[pdn.ebi].qos.qci).encode(),
         "Access point name": nas.encode_apn(pdn.apn),
@@ -113,9 +115,9 @@ def activate_default(node: MmeNode, ue: UeContext, pdn: PdnConnection) -> nas.Pl
     uplink, downlink = pdn.ambr
     if uplink or downlink:
         values["APN-AMBR"] = apn_ambr(node, pdn)
-    if pdn.asked_type == _BOTH and paa.pdn_type != _BOTH:
+    if ipv4_only or (pdn.asked_type == _BOTH and pdn_type != _BOTH):
         only = {1: EsmCause.PDN_TYPE_IPV4_ONLY_ALLOWED, 2: EsmCause.PDN_TYPE_IPV6_ONLY_ALLOWED}
-        values["ESM cause"] = only[paa.pdn_type]
+        values["ESM cause"] = only[pdn_type]
     if pdn.answered_pco:
         values[_PCO] = pdn.answered_pco
     ue.bearers[pdn.ebi].happen(BearerEvent.ACTIVATE)

@@ -52,6 +52,7 @@ class Profile:
     attach_accept: tuple[tuple[str, str], ...] = ()  # further fields of Attach accept and their values, in order
     allocate_guti: bool = True
     emm_information: tuple[tuple[str, str], ...] | None = None  # fields and values; the time is put in; None: not sent
+    ipv4_only: bool = False  # PDN connections get IPv4 addresses alone, and every device is told so (ESM cause 50)
     apn_ambr_exact: bool = True
     kilobit: int = 1000  # bits per kbit/s in NAS; 1024 with MMEs that count so
     attach_result_as_asked: bool = False  # accept a combined attach of whoever asks for it

@@ -55,6 +55,8 @@ class _Reader:
         self._located: set[str] = set()  # IMSIs whose subscription the MME asked the HSS for
         self._sessions: dict[str, dict[str, Any]] = {}  # by IMSI: what Create Session Requests say of the subscription
         self._ue_ambr: dict[str, int] = {}
+        self._last_session: dict[str, Any] = {}
+        self._esm_causes: set[int] = set()  # in Activate default EPS bearer context request; 0: none
         self._esm_flag: dict[int, bool] = {}  # by eNB UE S1AP ID: the UE has protected ESM information
 
     def take(self, message: SignallingMessage) -> None:
@@ -157,6 +159,9 @@ class _Reader:
         if plain.number("EPS attach result") == 2:
             self.profile["attach_result_as_asked"] = True
         self.profile["attach_accept"] = [[one.name, one.octets.hex()] for one in plain.fields if one.name in _CHOSEN]
+        radio_capability = message.ie(s1ap.IeId.UE_RADIO_CAPABILITY)
+        if radio_capability:  # known before the device could tell it
+            self._last_session["radio_capability"] = radio_capability.hex()
         self.profile["masked_imeisv"] = message.ie(s1ap.IeId.MASKED_IMEISV) is not None
         tai_lists = self.profile.setdefault("tai_lists", [])
         tai_list = (plain.get("TAI list") or b"").hex()
@@ -183,6 +188,8 @@ class _Reader:
             if self._esm_flag.get(message.enb_ue_s1ap_id or 0) is False:
                 self.profile["esm_information"] = "always"
         elif plain.type == MessageType.ACTIVATE_DEFAULT_EPS_BEARER_CONTEXT_REQUEST:
+            self._esm_causes.add(plain.number("ESM cause") or 0)
+            self.profile["ipv4_only"] = self._esm_causes == {nas.EsmCause.PDN_TYPE_IPV4_ONLY_ALLOWED}
             self._apn_ambr(plain.get("APN-AMBR") or b"")
 
     def _apn_ambr(self, octets: bytes) -> None:
@@ -270,6 +277,7 @@ class _Reader:
         pdn_type, paa, mei = message.view(gtpv2.PdnTypeIe), message.view(gtpv2.Paa), message.view(gtpv2.Mei)
         asked = [paa.ipv4, paa.ipv6] if paa else []
         session = self._sessions.setdefault(imsi.digits, {"msisdn": msisdn.digits if msisdn else "", "apns": {}})
+        self._last_session = session
         session["imeisv"] = mei.digits if mei else ""
         session["apns"][apn.name] = {
             "apn": apn.name,

@@ -101,10 +101,13 @@ class Guti(NamedTuple):
         return head + bytes((self.mme_code,)) + self.m_tmsi.to_bytes(4, "big")
 
 
+_IDENTITY_TYPES: dict[int, int] = {int(kind): kind for kind in IdentityType}
+
+
 class MobileIdentity(NamedTuple):
     """EPS mobile identity (clause 9.9.3.12) or mobile identity (TS 24.008 clause 10.5.1.4)."""
 
-    type: int
+    type: int  # an IdentityType, where it is one of them
     digits: str = ""  # of IMSI, IMEI, IMEISV
     guti: Guti | None = None
     tmsi: int | None = None
@@ -114,7 +117,7 @@ class MobileIdentity(NamedTuple):
         """Raises DecodeError."""
         if not octets:
             raise DecodeError("mobile identity is empty", 0)
-        kind = octets[0] & 7
+        kind = _IDENTITY_TYPES.get(octets[0] & 7, octets[0] & 7)
         if kind == IdentityType.GUTI:
             if len(octets) != 11:
                 raise DecodeError("a GUTI has 11 octets", len(octets))
