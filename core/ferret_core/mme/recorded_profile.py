@@ -212,10 +212,13 @@ class _Reader:
                 continue
             gbr = erab.qos.gbr
             rates = (gbr.mbr_uplink, gbr.mbr_downlink, gbr.gbr_uplink, gbr.gbr_downlink)
-            for unit in (1000, 1024):
-                if nas.EpsQos(erab.qos.qci, *(rate // unit for rate in rates)).encode() == octets:
-                    self.profile["kilobit"] = unit
-                    return
+            fitting = [
+                unit
+                for unit in (1000, 1024)
+                if nas.EpsQos(erab.qos.qci, *(rate // unit for rate in rates)).encode() == octets
+            ]
+            if len(fitting) == 1:
+                self.profile["kilobit"] = fitting[0]
 
     # S11
 
