@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -49,13 +50,19 @@ class PacketSocket:
         self._strip = self._raw and self._socket.family == socket.AF_INET  # IPv4 raw sockets show the IP header
         self._received = received
         self._unreachable = unreachable
+        self._has_errors = False
+        # An event loop that is told of an error on a file descriptor may stop to poll it (libuv does). This one is
+        # readable when the socket has packets or errors, and never has an error itself.
+        self._ready = select.epoll()
+        self._ready.register(self._socket, select.EPOLLIN)
 
     def fileno(self) -> int:
-        """For the event loop."""
-        return self._socket.fileno()
+        """For the event loop: readable when `read` has something to do."""
+        return self._ready.fileno()
 
     def close(self) -> None:
         """Close it."""
+        self._ready.close()
         self._socket.close()
 
     def send(self, packet: bytes, destination: Address) -> bool:
@@ -65,7 +72,8 @@ class PacketSocket:
                 self._socket.sendto(packet, destination)
             except (BlockingIOError, InterruptedError):
                 return False
-            except OSError:  # perhaps an ICMP error of an earlier packet, which `read` gets as well: once more
+            except OSError:  # perhaps an ICMP error of an earlier packet, told here instead of in `read`: once more
+                self._has_errors = True
                 continue
             return True
         return False
@@ -73,28 +81,34 @@ class PacketSocket:
     def read(self) -> None:
         """Hand over what has come."""
         for _ in range(_BATCH):
+            if self._socket.fileno() < 0:  # closed by what was handed over
+                return
             try:
                 packet, source = self._socket.recvfrom(65535)
             except (BlockingIOError, InterruptedError):
-                return
+                break
             except OSError:
-                self._read_error()
+                self._has_errors = True
                 continue
             if self._strip and packet:
                 packet = packet[4 * (packet[0] & 15) :]
             self._received(packet, (source[0], 0 if self._raw else source[1]))
+        if self._has_errors:
+            self._has_errors = False
+            self._read_errors()
 
-    def _read_error(self) -> None:
-        try:
-            start, ancillary, _, name = self._socket.recvmsg(576, 512, _MSG_ERRQUEUE)
-        except OSError:
-            return
-        for _, kind, data in ancillary:
-            if kind not in (_IP_RECVERR, _IPV6_RECVERR) or len(data) < _EXTENDED_ERROR.size:
-                continue
-            _, origin, icmp_type, code, _, _ = _EXTENDED_ERROR.unpack_from(data)
-            if (origin, icmp_type, code) in _UNREACHABLE:
-                self._unreachable(start, (name[0], 0 if self._raw else name[1]))
+    def _read_errors(self) -> None:
+        while True:
+            try:
+                start, ancillary, _, name = self._socket.recvmsg(576, 512, _MSG_ERRQUEUE)
+            except OSError:  # that was all
+                return
+            for _, kind, data in ancillary:
+                if kind not in (_IP_RECVERR, _IPV6_RECVERR) or len(data) < _EXTENDED_ERROR.size:
+                    continue
+                _, origin, icmp_type, code, _, _ = _EXTENDED_ERROR.unpack_from(data)
+                if (origin, icmp_type, code) in _UNREACHABLE:
+                    self._unreachable(start, (name[0], 0 if self._raw else name[1]))
 
 
 def _open(host: str, udp_port: int | None) -> socket.socket:

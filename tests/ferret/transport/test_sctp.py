@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -247,8 +247,18 @@ def other_process(choice: Choice) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
+    if request.param == "asyncio":
+        return asyncio.run
+    uvloop = pytest.importorskip("uvloop", reason="SCTP under uvloop is NOT tested: uvloop is not installed")
+    return uvloop.run
+
+
 def test_between_two_processes_messages_arrive_in_order_and_death_is_noticed(
-    choice: Choice, other_process: subprocess.Popen[str]
+    choice: Choice,
+    other_process: subprocess.Popen[str],
+    run: Callable[[Coroutine[Any, Any, None]], None],
 ) -> None:
     async def scenario() -> None:
         got: list[SctpMessage] = []
@@ -270,7 +280,7 @@ def test_between_two_processes_messages_arrive_in_order_and_death_is_noticed(
         assert len(lost) == 1
         assert not client.send(b"late")
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_what_is_used_is_chosen_and_explained(monkeypatch: pytest.MonkeyPatch) -> None:
