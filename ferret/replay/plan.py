@@ -22,6 +22,7 @@ from ferret.protocols.summary import Kind, Protocol
 from ferret.records.message import Flaw, Interface, Node, Role, SignallingMessage
 from ferret.records.recording import Entry
 from ferret.records.sip_legs import Boundary
+from ferret.replay.challenges import superseded_challenges
 
 EDGE_ROLES = frozenset({Role.MME, Role.SGW, Role.PGW, Role.PCRF, Role.PCSCF, Role.SCSCF})
 """The NFs that the paper's prototype has at the edge (section 6)."""
@@ -119,7 +120,13 @@ def plan(
     `messages` are the subscriber's, in causal order, from the first of its context to the last of its service.
     """
     chosen = members_for(m for m, _ in messages) if members is None else members
-    steps = tuple(_part(message, boundary, chosen) for message, boundary in messages)
+    left_out = superseded_challenges([message for message, _ in messages])
+    steps = tuple(
+        PlannedMessage(message, Part.SKIPPED, "a challenge that the registrar did not go on with")
+        if message.index in left_out
+        else _part(message, boundary, chosen)
+        for message, boundary in messages
+    )
     established, why_not = _established(steps)
     return Plan(
         subscriber=subscriber,
