@@ -120,12 +120,13 @@ def _default_bearer(device: Device, messages: Iterable[SignallingMessage]) -> tu
 
 
 def _address(messages: Iterable[SignallingMessage]) -> str:
-    """The device's address: what it sends SIP from, else what Gx or Rx call it."""
+    """The device's address: of several that share an identity, the one that answers or makes the call."""
     listed = list(messages)
-    for message in listed:
-        for node in (message.from_nf, message.to_nf):
-            if message.protocol is Protocol.SIP and node.role is Role.UE:
-                return node.address
+    sent = [m for m in listed if m.protocol is Protocol.SIP and m.from_nf.role is Role.UE]
+    for name in ("200 (INVITE)", "INVITE", ""):
+        for message in sent:
+            if name in ("", message.name):
+                return message.from_nf.address
     return next((v for m in listed for kind, v in m.identifiers if kind is IdKind.UE_IP), "")
 
 

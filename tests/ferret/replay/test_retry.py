@@ -6,7 +6,11 @@ import os
 from collections import deque
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from ferret.errors import LocalMisuseError, PeerViolationError
+from ferret.queue import MemoryQueue, MessageQueue, PosixQueue, QueueEmptyError, QueueLimits
 from ferret.replay.retry import (
     LIFO_PRIORITY,
     TRANSITIONS,
@@ -22,10 +26,6 @@ from ferret.replay.retry import (
     State,
     Take,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from ferret.queue import MemoryQueue, MessageQueue, PosixQueue, QueueEmptyError, QueueLimits
 
 POLICY = RetryPolicy(ack_timeout=0.5, max_attempts=3)
 
