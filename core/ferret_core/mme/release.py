@@ -12,10 +12,14 @@ from ferret_core.nf import Peer
 
 
 def release_request(node: MmeNode, peer: Peer, message: s1ap.Message) -> None:
-    """UE CONTEXT RELEASE REQUEST: release the SGW's side first, then the eNB's."""
-    ue = node.ue_of(message)
+    """UE CONTEXT RELEASE REQUEST by the base station."""
     cause = message.ie(s1ap.IeId.CAUSE)
-    ue.release_cause = s1ap.Cause(*cause) if cause else s1ap.Cause("radioNetwork", "unspecified")
+    begin(node, node.ue_of(message), s1ap.Cause(*cause) if cause else s1ap.Cause("radioNetwork", "unspecified"))
+
+
+def begin(node: MmeNode, ue: UeContext, cause: s1ap.Cause) -> None:
+    """Release the SGW's side first, then the base station's."""
+    ue.release_cause = cause
     if ue.sgw is None or not any(pdn.created for pdn in ue.pdns.values()):
         release_connection(node, ue, ue.release_cause)
         return

@@ -476,6 +476,51 @@ def test_a_service_request_of_a_stranger_is_rejected() -> None:
     assert plain is not None and plain.number("EMM cause") == 9
 
 
+def update_request(world: World, update_type: int) -> s1ap.Message:
+    guti = world.mme.by_imsi[IMSI].guti
+    assert guti is not None
+    values: dict[str, bytes | int] = {
+        "EPS update type": update_type,
+        "NAS key set identifier": 0,
+        "Old GUTI": guti.encode(),
+    }
+    plain = nas.build_emm(M.TRACKING_AREA_UPDATE_REQUEST, values)
+    octets = world.device.protect(plain.octets, SecurityHeader.INTEGRITY_PROTECTED, Direction.UPLINK)
+    return s1ap.initial_ue_message(
+        enb_ue_s1ap_id=5, nas_pdu=octets, tai=TAI, ecgi=ECGI, s_tmsi=(guti.mme_code, guti.m_tmsi)
+    )
+
+
+def test_a_periodic_update_is_accepted_and_the_device_left_idle() -> None:
+    world = attached()
+    world.release()
+    world.enb(update_request(world, 3))
+    accept = world.downlink(world.last("DownlinkNASTransport (Tracking area update accept)"))
+    assert accept.get("EPS bearer context status") == b"\x20\x00"
+    world.agree("Release Access Bearers Request")
+    assert world.last("UEContextReleaseCommand").message.ie("Cause") == ("nas", "normal-release")  # type: ignore[union-attr]
+
+
+def test_an_update_with_the_active_flag_brings_the_bearers_back() -> None:
+    world = attached()
+    world.release()
+    world.enb(update_request(world, 8))
+    setup = world.last("InitialContextSetupRequest (Tracking area update accept)")
+    assert world.downlink(setup).number("EPS update result") == 0
+    erab = s1ap.Erab(5, tunnel=s1ap.Tunnel("192.0.2.30", 0x75))
+    world.enb(s1ap.initial_context_setup_response(**world.ids, erabs=[erab]))
+    assert world.sent[-1].message.bearer_contexts[0].view(gtpv2.FTeid).teid == 0x75  # type: ignore[union-attr]
+
+
+def test_an_update_of_a_stranger_is_rejected() -> None:
+    world = attached()
+    message = update_request(world, 0)
+    stranger = World()
+    stranger.set_up()
+    stranger.enb(message)
+    assert stranger.last("DownlinkNASTransport (Tracking area update reject)")
+
+
 def test_a_switched_off_device_is_gone_without_an_accept() -> None:
     world = attached()
     values: dict[str, bytes | int] = {
