@@ -45,6 +45,17 @@ def test_a_rule_gets_a_bearer_with_its_flows_and_rates(core: Any, tools: Any) ->
     assert core.pgw.leftovers()["bearers"] == core.sgw.leftovers()["bearers"] == 2
 
 
+def test_tunnel_instance_and_first_precedence_are_the_operators(core: Any, tools: Any) -> None:
+    core.pgw.import_context({"create_bearer_instance": 2, "first_precedence": 1}, 0.0)
+    core.sgw.import_context({"tell_pgw_f_teid": False}, 0.0)
+    core.attach()
+    core.rule(tools.charging_rule())
+    context = core.accept_bearer().message.bearer_contexts[0]
+    assert len(context.all(gtpv2.IeType.F_TEID)) == 1  # the SGW has heard of the PGW's, and keeps it to itself
+    assert [one.precedence for one in context.view(BearerTft).tft.packet_filters] == [1, 2]
+    assert core.sgw.leftovers()["bearers"] == 2
+
+
 def test_fractions_of_a_kilobit_count_up_where_the_operator_says_so(core: Any, tools: Any) -> None:
     core.pgw.import_context({"round_bit_rates_up": True}, 0.0)
     core.attach()

@@ -302,6 +302,51 @@ def test_protocol_options_are_answered_in_the_order_in_which_they_are_asked(core
     ]
 
 
+def test_a_ccr_says_what_the_operator_names_in_that_order(core: Any, tools: Any) -> None:
+    core.pgw.import_context(
+        {
+            "ccr_initial": [
+                "RAT-Type", "3GPP-SGSN-Address", "3GPP-GGSN-Address", "3GPP-Selection-Mode", "Bearer-Usage",
+                "User-Equipment-Info", "AN-Trusted", "Online",
+            ],
+            "ccr_termination": ["Termination-Cause", "Framed-IP-Address"],
+            "gx_numbers": {"AN-Trusted": 1, "Online": 1, "Termination-Cause": 4},
+        },
+        0.0,
+    )  # fmt: skip
+    flag = PcoIe(Pco((PcoContainer(PcoId.IM_CN_SUBSYSTEM_SIGNALLING_FLAG),)))
+    core.from_mme(tools.create_session(mei=gtpv2.Mei("3512345678901231"), pco=flag))
+    ccr = core.pcrf_says().message
+    assert [diameter.name_of(one) for one in ccr.avps[7:]] == [
+        "RAT-Type", "3GPP-SGSN-Address", "3GPP-GGSN-Address", "3GPP-Selection-Mode", "Bearer-Usage",
+        "User-Equipment-Info", "AN-Trusted", "Online",
+    ]  # fmt: skip
+    assert (ccr.value_of(avp.BEARER_USAGE), ccr.value_of(avp.ONLINE)) == (1, 1)
+    assert ccr.find(avp.USER_EQUIPMENT_INFO).value_of(avp.USER_EQUIPMENT_INFO_VALUE) == b"3512345678901231"
+    core.out.clear()
+    core.from_mme(tools.delete_session(tools.s11_teid(core)))
+    ccr = core.pcrf_says().message
+    assert [diameter.name_of(one) for one in ccr.avps[7:]] == ["Termination-Cause", "Framed-IP-Address"]
+
+
+def test_charging_id_and_options_are_told_as_the_operator_says(core: Any, tools: Any) -> None:
+    core.pgw.import_context({"charging_id": False, "delete_session_pco": True, "dns": ["192.0.2.53"]}, 0.0)
+    core.from_mme(tools.create_session(pco=PcoIe(Pco((PcoContainer(PcoId.DNS_SERVER_IPV4_ADDRESS),)))))
+    core.pcrf_says()
+    response = core.next("Create Session Response").message
+    assert response.bearer_contexts[0].find(gtpv2.IeType.CHARGING_ID) is None
+    core.from_mme(tools.delete_session(tools.s11_teid(core)))
+    core.pcrf_says()
+    assert core.next("Delete Session Response").message.view(PcoIe) == response.view(PcoIe)
+
+
+def test_a_network_that_means_bits_by_kilobits_is_followed(core: Any, tools: Any) -> None:
+    core.pgw.import_context({"kilobit": 1}, 0.0)
+    core.from_mme(tools.create_session())
+    ccr = core.pcrf_says().message
+    assert ccr.find(avp.QOS_INFORMATION).value_of(avp.APN_AGGREGATE_MAX_BITRATE_UL) == 1_000_000
+
+
 def test_every_fault_of_a_configuration_is_listed(core: Any) -> None:
     with pytest.raises(ConfigError) as error:
         core.pgw.import_context(
