@@ -139,14 +139,23 @@ def enb_addresses(plans: Iterable[Plan], site: Site) -> dict[str, str]:
 
 
 def host_map(one: Plan, site: Site, enbs: Mapping[str, str]) -> dict[str, str]:
-    """Every recorded address of a member (with its port, where several NFs share it), and the edge's instead."""
+    """Every recorded address of a member (with its ports, where several NFs share it), and the edge's instead.
+
+    A P-CSCF has further ports, one for each security association with a UE (TS 33.203 clause 7.1).
+    """
     hosts = dict(enbs)
-    for node in _nodes([one]):
-        if node.role in one.members:
+    for step in one.steps:
+        message = step.message
+        ends = ((message.from_nf, message.captured.source), (message.to_nf, message.captured.destination))
+        for node, endpoint in ends:
+            if node.role not in one.members:
+                continue
             edge = site.address(node.role)
-            hosts[f"{node.address}:{node.port}" if node.port else node.address] = (
-                f"{edge}:{SIP_PORT}" if node.port else edge
-            )
+            if not node.port:
+                hosts[node.address] = edge
+                continue
+            for port in (node.port, endpoint.port):
+                hosts[f"{node.address}:{port}"] = f"{edge}:{SIP_PORT}"
     return hosts
 
 
