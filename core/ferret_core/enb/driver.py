@@ -16,7 +16,7 @@ import structlog
 from ferret.errors import DecodeError, LocalMisuseError, ProtocolError
 from ferret.protocols import gtpu, s1ap
 from ferret.records.message import Interface, Role
-from ferret.transport.endpoint import Address
+from ferret.transport.endpoint import Address, TransportError
 from ferret.transport.sctp import PPID_S1AP, SctpAssociation, SctpMessage, SctpOptions, SctpTransport, choose
 from ferret.transport.udp import UdpTransport
 from ferret_core.enb.enb import Enb, S1State
@@ -67,7 +67,7 @@ class EnbDriver:
     async def start(self, *, within: float = 5.0) -> None:
         """Open both sockets and set up S1, within `within` seconds.
 
-        Raises TransportError, ConfigError where there is no SCTP, and PeerViolationError where the MME refuses.
+        Raises TransportError, ConfigError where there is no SCTP, and ProtocolError where the MME refuses.
         """
         self._udp = await UdpTransport.bind(self.enb.address, gtpu.PORT, self._datagram)
         try:
@@ -80,7 +80,7 @@ class EnbDriver:
                 options=self._options,
             )
             self.perform(self.enb.set_up())
-            await self.until(lambda: self.enb.state is not S1State.SETTING_UP, within=within)
+            await self._set_up(within)
             if self.enb.state is not S1State.UP:
                 raise ProtocolError(f"MME {self._mme[0]} refused S1 SETUP")
         except BaseException:
@@ -121,6 +121,12 @@ class EnbDriver:
             while not holds():
                 self._changed.clear()
                 await self._changed.wait()
+
+    async def _set_up(self, within: float) -> None:
+        try:
+            await self.until(lambda: self.enb.state is not S1State.SETTING_UP, within=within)
+        except TimeoutError:
+            raise TransportError(f"MME {self._mme[0]} did not answer S1 SETUP in {within:g} s") from None
 
     def _send(self, output: Send) -> None:
         association, message = self._association, output.message

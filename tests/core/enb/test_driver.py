@@ -37,7 +37,7 @@ def choice() -> Choice:
 class MinimalMme:
     """Answers S1 SETUP; the rest is asked of it by the test."""
 
-    def __init__(self, *, accepts: bool = True) -> None:
+    def __init__(self, *, accepts: bool | None = True) -> None:
         self.received: list[s1ap.Message] = []
         self.streams: list[int] = []
         self.association: SctpAssociation | None = None
@@ -66,7 +66,7 @@ class MinimalMme:
         decoded = s1ap.decode(message.octets)
         self.received.append(decoded)
         self.streams.append(message.stream)
-        if decoded.name == "S1SetupRequest":
+        if decoded.name == "S1SetupRequest" and self._accepts is not None:
             gummeis = [ServedGummeis(("00101",), (1,), (1,))]
             answer = s1ap.s1_setup_response(name="mme", gummeis=gummeis, relative_capacity=255)
             refusal = s1ap.s1_setup_failure(cause=s1ap.Cause("misc", "unknown-PLMN"))
@@ -142,6 +142,12 @@ def test_a_refused_setup_and_a_missing_mme_are_said(choice: Choice) -> None:
         with pytest.raises(ProtocolError, match="refused S1 SETUP"):
             await driver.start()
         mme.stop()
+        silent = MinimalMme(accepts=None)
+        await silent.listen(choice)
+        driver = EnbDriver(Enb(address=ENB, random=Random(1)), mme=(MME, 36412), sctp=choice.transport)
+        with pytest.raises(TransportError, match="did not answer S1 SETUP"):
+            await driver.start(within=0.05)
+        silent.stop()
         elsewhere = EnbDriver(Enb(address=ENB, random=Random(1)), mme=("127.0.9.45", 36412), sctp=choice.transport)
         with pytest.raises(TransportError, match="cannot connect SCTP"):
             await elsewhere.start()
