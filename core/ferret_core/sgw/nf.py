@@ -85,6 +85,12 @@ class Sgw(NetworkFunction):
         """The user plane has a packet for an idle UE under this S5/S8-U TEID (TS 23.401 clause 5.3.4.3)."""
         return downlink_data.arrived(self, teid, now)
 
+    def downlink_for(self, imsi: str, ebi: int, now: float) -> Sequence[Output]:
+        """The same, told by subscriber and bearer: for whoever knows of the packet but not of the tunnel (a replay)."""
+        ue = self._by_imsi.get(imsi)
+        bearer = None if ue is None else ue.bearer(ebi)
+        return () if bearer is None else downlink_data.arrived(self, bearer.s5u_teid, now)
+
     def leftovers(self) -> Mapping[str, int]:
         """State that is held."""
         return {

@@ -123,6 +123,13 @@ def test_a_packet_for_an_idle_ue_is_announced_once(bench: Any) -> None:
     assert list(bench.sgw.downlink_arrived(bearer.s5u_teid, 0.3)) == []  # it has somewhere to go
 
 
+def test_a_packet_may_be_told_by_subscriber_and_bearer(bench: Any) -> None:
+    bench.attach()
+    assert bench.sgw.downlink_for("001010000000001", 9, 0.0) == bench.sgw.downlink_for("1", 5, 0.0) == ()
+    (send,) = bench.sgw.downlink_for("001010000000001", 5, 0.0)
+    assert send.message.name == "Downlink Data Notification"
+
+
 @pytest.mark.parametrize("how", ["refused", "silence", "failure indication"])
 def test_a_failed_page_lets_the_next_packet_ask_again(bench: Any, how: str) -> None:
     teid, _ = bench.attach()
