@@ -180,6 +180,8 @@ class LiveAgent:
         source = self._source
         if source is None:
             return True
+        if self._reopen is not None and self._outbox.queue is not None and _was_removed(self._outbox.queue):
+            self._leave_queue()
         drained = source.read(_BATCH, self._take, self._lost)
         if self._outbox.waiting:
             self._flush()
@@ -290,17 +292,23 @@ class LiveAgent:
         self._looked_for_queue = now
         if self._outbox.queue is not None and not _was_removed(self._outbox.queue):
             return
+        self._leave_queue()
         try:
             queue = self._reopen()
         except QueueError as error:
             _log.warning("no_queue", agent=self.config.agent, reason=str(error), waiting=self._outbox.waiting)
             return
-        self._stop_watching()
-        if self._reopened is not None:
-            self._reopened.close()
         self._reopened = queue
         self._outbox.use(queue)
         _log.info("queue_opened", agent=self.config.agent, waiting=self._outbox.waiting)
+
+    def _leave_queue(self) -> None:
+        """The queue was removed: until there is another, everything waits here."""
+        self._stop_watching()
+        self._outbox.use(None)
+        if self._reopened is not None:
+            self._reopened.close()
+            self._reopened = None
 
     # The account
 

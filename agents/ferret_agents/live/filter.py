@@ -167,9 +167,14 @@ class _Builder:
             asm.jump(ours)
             return
         for place in places:
+            if addresses and len(addresses[0]) == 4:
+                asm.emit(Op.LD_WORD_X, place)
+                for address in addresses:
+                    asm.jump_if(Op.JUMP_EQUAL, int.from_bytes(address, "big"), ours)
+                continue
             for address in addresses:
                 different = asm.fresh("another address")
-                for number, word in enumerate(struct.unpack(f">{len(address) // 4}I", address)):
+                for number, word in enumerate(struct.unpack(">4I", address)):
                     asm.emit(Op.LD_WORD_X, place + 4 * number)
                     asm.jump_unless(Op.JUMP_EQUAL, word, different)
                 asm.jump(ours)

@@ -7,7 +7,9 @@ them come in one order.
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import os
 import socket
 import struct
 import time
@@ -30,6 +32,7 @@ _SO_RCVBUFFORCE: Final = 33
 _SO_RXQ_OVFL: Final = 40
 _SO_TIMESTAMPNS_NEW: Final = 64
 _TIMESPEC = struct.Struct("=qq")
+_ADDRESS = struct.Struct("=HHi12x")  # sockaddr_ll
 _COUNT = struct.Struct("=I")
 _STATISTICS = struct.Struct("=II")
 _ANCILLARY: Final = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_SPACE(_COUNT.size)
@@ -77,7 +80,7 @@ class PacketSource:
             sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS_NEW, 1)
             sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
             attach(sock, program)
-            sock.bind((self._interfaces[0].name if len(self._interfaces) == 1 else "", _ETH_P_ALL))
+            _bind(sock, self._interfaces[0].index if len(self._interfaces) == 1 else 0)
         except OSError as error:
             sock.close()
             names = ", ".join(interface.name for interface in self._interfaces)
@@ -156,6 +159,15 @@ class PacketSource:
     def close(self) -> None:
         """Close the socket. Closing twice does no harm."""
         self._socket.close()
+
+
+def _bind(sock: socket.socket, index: int) -> None:
+    """Begin to capture from an interface, 0: from all. By the C library: Python's `bind` has no name for all."""
+    address = _ADDRESS.pack(socket.AF_PACKET, socket.htons(_ETH_P_ALL), index)
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.bind(sock.fileno(), address, len(address)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _widen(sock: socket.socket, octets: int) -> None:
