@@ -260,7 +260,7 @@ def test_a_hole_is_named_in_the_recordings_that_it_is_in(
     found = _inspected(run, bad)
     holed = {r["id"]: [hole["what"] for hole in r["holes"]] for r in found["recordings"] if r["holes"]}
     assert "999700000000002-volte-1" in holed
-    assert all(says in hole for hole in holed["999700000000002-volte-1"])
+    assert any(says in hole for hole in holed["999700000000002-volte-1"])
     ran = run("record", bad, "--journal", tmp_path, "--service", "volte")
     assert ran.status == 0
     assert says in ran.stdout
