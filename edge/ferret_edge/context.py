@@ -22,6 +22,7 @@ from ferret_core.pcrf import recording as pcrf_recording
 from ferret_core.pcscf import profile as pcscf_profile
 from ferret_core.pgw import recorded_profile as pgw_profile
 from ferret_core.scscf import profile as scscf_profile
+from ferret_core.sgw import recorded_profile as sgw_profile
 from ferret_edge.late_start import late_start
 from ferret_edge.site import SIP_PORT, Site
 
@@ -64,9 +65,11 @@ def context_for(
     seen = list(capture) or own
     context = EdgeContext()
     if Role.MME in plan.members:
-        given = mme_profile.profile_from_recording(_sent_by(Role.MME, seen))
+        given = mme_profile.profile_from_recording(seen)
         context.give(Role.MME, given, f"MME configuration: {len(given)} settings, read from what it sent")
         context.give(Role.MME, {"sgw_address": site.address(Role.SGW), "pgw_address": site.address(Role.PGW)})
+    if Role.SGW in plan.members:
+        context.give(Role.SGW, sgw_profile.profile_from_recording(seen))
     if Role.PGW in plan.members:
         given = pgw_profile.profile_from_recording(seen)
         context.give(Role.PGW, given, f"PGW configuration: {', '.join(sorted(given))}, read from what it sent")
@@ -161,10 +164,6 @@ def _transport_address(node: Node, plan: Plan, site: Site) -> str:
     if node.role in plan.members:
         return f"{site.address(node.role)}:{SIP_PORT}"
     return f"{node.address}:{node.port or SIP_PORT}"
-
-
-def _sent_by(role: Role, messages: Iterable[SignallingMessage]) -> list[SignallingMessage]:
-    return [message for message in messages if message.from_nf.role is role]
 
 
 def _diameter(messages: Iterable[SignallingMessage]) -> Iterable[diameter.Message]:
