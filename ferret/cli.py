@@ -86,9 +86,9 @@ def main() -> None:
 
 def _buffer_output() -> None:
     """With PYTHONUNBUFFERED standard output may write a part of a long text and forget the rest."""
-    if not isinstance(getattr(sys.stdout, "buffer", None), io.BufferedWriter | None):
+    if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
         out = sys.stdout
-        sys.stdout = open(out.fileno(), "w", encoding=out.encoding, errors=out.errors, closefd=False)  # noqa: PTH123, SIM115
+        sys.stdout = open(out.fileno(), "w", encoding=out.encoding, errors=out.errors, closefd=False)  # noqa: SIM115
 
 
 def _hint(error: click.UsageError) -> str:
