@@ -15,6 +15,8 @@ from ferret.ladder import html_page, ladder_of, text_lines
 from ferret.records.decoding import doors
 from ferret.records.message import SignallingMessage
 from ferret.records.recorder import KnownSubscriber
+from ferret.replay.check import HIDDEN
+from ferret.replay.rules import load_rules
 from ferret_agents.commands.overview import introduction, overview, print_overview
 from ferret_agents.commands.progress import recording_progress
 from ferret_agents.pipeline import RecordedFile, record_file, usable
@@ -86,8 +88,9 @@ def _page(recorded: RecordedFile) -> str:
 
 
 def _details(messages: Iterable[SignallingMessage]) -> dict[int, str]:
-    """Every parameter of every message, as text, by the message's index."""
+    """Every parameter of every message, as text, by the message's index. Keys and what they are made of stay hidden."""
     details = {}
+    rules = load_rules()
     for message in messages:
         way = doors(message.protocol)
         try:
@@ -95,7 +98,9 @@ def _details(messages: Iterable[SignallingMessage]) -> dict[int, str]:
         except DecodeError as error:
             details[message.index] = str(error)
             continue
-        details[message.index] = "\n".join(f"{p.path}: {'' if p.value is None else p.value}" for p in found)
+        known = rules.for_message(message.protocol, message.name)
+        lines = [(p.path, HIDDEN if known.treatment(p.path).secret else p.value) for p in found]
+        details[message.index] = "\n".join(f"{path}: {'' if value is None else value}" for path, value in lines)
     return details
 
 

@@ -85,3 +85,11 @@ def test_damage_to_a_message_is_said_once_and_with_its_frame(capture: Callable[[
     (line,) = json.loads(_inspect(path, "--json"))["damage"]
     assert line.startswith("frame ")
     assert "GTPv2-C that cannot be decoded" in line
+
+
+def test_keys_are_not_on_the_page(capture: Callable[[str], Path], tmp_path: Path) -> None:
+    _inspect(capture("open5gs-volte.pcap"), "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for name in ("KASME", "XRES", "SecurityKey"):
+        assert f"{name}: hidden\n" in page
+        assert page.count(f"{name}: ") == page.count(f"{name}: hidden")
