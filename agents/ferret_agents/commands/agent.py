@@ -42,7 +42,7 @@ _PORTS = ", ".join(map(str, DEFAULT_PORTS))
 @click.option("--name", default="", help="What the agent is called, in place of the first address.")
 @click.option("--queue", "queue_name", default=DEFAULT_QUEUE, show_default=True, help="POSIX queue of the recorder.")
 @click.option("--user", default="", help="Who to be once the socket is open, when started as root.")
-@click.option("--http", "http_address", default="", metavar="HOST:PORT", help="Serve /healthz and /metrics there.")
+@click.option("--http", "http_address", default="", metavar="[HOST:]PORT", help="Serve /healthz and /metrics there.")
 @click.option(
     "--buffer", "megabytes", default=64, show_default=True, type=click.IntRange(1), metavar="MB",
     help="Memory for messages while the queue is full.",

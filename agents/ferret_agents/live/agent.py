@@ -223,6 +223,7 @@ class LiveAgent:
     def _tick(self) -> None:
         if self._loop is None or self._source is None:
             return
+        self._timers["tick"] = self._loop.call_later(_TICK, self._tick)
         now = self._clock()
         if self._readable():
             for message in self._dissector.expire(now):
@@ -232,7 +233,6 @@ class LiveAgent:
         self._look_for_queue(self._loop.time())
         if self._outbox.waiting:
             self._flush()
-        self._timers["tick"] = self._loop.call_later(_TICK, self._tick)
 
     def _tell_damage(self) -> None:
         """Log what was wrong, a little of it, and forget it: an agent lives for months."""
@@ -343,6 +343,14 @@ class LiveAgent:
     def has_queue(self) -> bool:
         """Whether there is a queue to put messages into."""
         return self._outbox.queue is not None
+
+    @property
+    def queue_depth(self) -> int | None:
+        """How many slots of the queue are taken; None where there is no queue."""
+        try:
+            return self._outbox.queue.depth if self._outbox.queue is not None else None
+        except QueueError:
+            return None
 
 
 def _was_removed(queue: MessageQueue) -> bool:

@@ -11,7 +11,9 @@ from typing import Final
 from ferret.errors import ConfigError
 from ferret_agents.live.filter import ETHERNET, RAW_IP, Interface
 
+_SIOCGIFFLAGS: Final = 0x8913
 _SIOCGIFHWADDR: Final = 0x8927
+_IFF_UP: Final = 1
 _IFREQ = struct.Struct("16sH14s8x")
 _ARPHRD_LOOPBACK: Final = 772
 _LINK_TYPES = {  # ARPHRD_ values of linux/if_arp.h whose frames a raw packet socket gives as they are
@@ -52,8 +54,20 @@ def _interface(name: str) -> Interface:
     return Interface(name, index, link_type, hardware == _ARPHRD_LOOPBACK)
 
 
+def is_up(name: str) -> bool:
+    """Whether an interface is there and up."""
+    try:
+        return bool(_ask(name, _SIOCGIFFLAGS) & _IFF_UP)
+    except OSError:
+        return False
+
+
 def _hardware_type(name: str) -> int:
+    return _ask(name, _SIOCGIFHWADDR)
+
+
+def _ask(name: str, request: int) -> int:
     """By ioctl (netdevice(7)): /sys shows the interfaces of the namespace that it was mounted in."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        answer = fcntl.ioctl(asking, _SIOCGIFHWADDR, _IFREQ.pack(name.encode(), 0, b""))
+        answer = fcntl.ioctl(asking, request, _IFREQ.pack(name.encode(), 0, b""))
     return int(_IFREQ.unpack(answer)[1])
