@@ -81,7 +81,7 @@ class DeviceMover:
             return []
         return [f"NAS security context: none ({self._device.why_no_keys}), so NAS goes unprotected"]
 
-    async def prepare(self, subscriber: str) -> None:
+    async def prepare(self, subscriber: str) -> int:
         """Let the base station take the device over as the recording has it at this point."""
         until = self._plan.reconfigure_after or 0
         self._device = device = device_at((step.message for step in self._plan.steps), until)
@@ -91,6 +91,7 @@ class DeviceMover:
         if device.security is not None:
             self._recorded_counts = _copy(device.security)
         driver.perform(driver.enb.import_context({"ues": [self._context(subscriber)]}, monotonic()))
+        return 0 if device.security is None else device.security.downlink_count
 
     async def probe(self, subscriber: str) -> Mapping[str, object]:
         """Send packets over the device's bearers, both ways; returns their one-way times. Raises ProbeFailedError."""

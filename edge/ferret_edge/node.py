@@ -26,6 +26,7 @@ from ferret.replay.port import (
     Expect,
     Finish,
     MadeOutput,
+    Moving,
     Noted,
     Reconfigure,
     Report,
@@ -37,6 +38,7 @@ from ferret.replay.translation import Translation
 from ferret_core.driver.links.link import Link
 from ferret_core.mme import Mme
 from ferret_core.nf import Input, Message, NetworkFunction, Note, Output, Peer, Send
+from ferret_core.pgw import Pgw
 from ferret_edge.border import Border
 from ferret_edge.matching import Expected, Made, Match, OutputMatcher, shape_of
 from ferret_edge.metrics import EdgeMetrics
@@ -78,7 +80,7 @@ class EdgeNode:
         self._report: Reported = _nobody
         self._executed: set[int] = set()
         self._numbers = count(1)
-        self._live = False
+        self._moving = False
         self._sent = 0
         self._received = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -121,6 +123,8 @@ class EdgeNode:
                 self._expect(command)
             case Settle():
                 self._report(Settled(command.id, self._sent, self._received))
+            case Moving():
+                self._moving = command.begins
             case Reconfigure():
                 self._reconfigure(command)
             case Finish():
@@ -140,7 +144,7 @@ class EdgeNode:
         self.members = frozenset(map(Role, command.members)) if command.members else self.members
         self._matcher.begin(Translation.restore(command.translation) if command.translation else None)
         self._executed.clear()
-        self._live = False
+        self._moving = False
 
     def _deliver(self, command: Deliver) -> None:
         interface, peer = Interface(command.interface), Peer(Role(command.peer_role), command.peer_address)
@@ -165,10 +169,13 @@ class EdgeNode:
             self._report_match(match)
 
     def _reconfigure(self, command: Reconfigure) -> None:
-        if not isinstance(self.nf, Mme):
-            raise LocalMisuseError(f"only the MME reconfigures, not the {self.nf.role}")
-        self._live = True
-        self._emit(self.nf.reconfigure(command.subscriber, self._clock()), live=True)
+        match self.nf:
+            case Mme() as mme:
+                self._emit(mme.expect_move(command.subscriber, self._clock(), downlink_count=command.downlink_count))
+            case Pgw() as pgw:
+                self._emit(pgw.move(command.subscriber, self._clock()))
+            case _:
+                raise LocalMisuseError(f"MME and PGW reconfigure, not the {self.nf.role}")
 
     def _finish(self) -> None:
         for made in self._matcher.unasked():
@@ -203,12 +210,13 @@ class EdgeNode:
         for output in outputs:
             if isinstance(output, Note):
                 self._noted(output)
-            elif live and output.interface is Interface.S1_MME:
+            elif (live or self._moving) and output.interface is Interface.S1_MME:
                 self.metrics_of_nf.output("live")
                 self.links[Interface.S1_MME].send(output)
             elif self._wire(output):
                 self._sent += 1
-                self._check(output, output.message)
+                if not self._moving:
+                    self._check(output, output.message)
                 self.metrics_of_nf.output("sent")
                 self.links[output.interface].send(output)
             else:

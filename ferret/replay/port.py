@@ -75,12 +75,22 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
+class Moving:
+    """From now on what the NF makes belongs to the reconfiguration and is really sent; or no longer."""
+
+    KIND: ClassVar[str] = "moving"
+    id: int
+    begins: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Reconfigure:
-    """MME: move the subscriber's base station and device to the edge, on the real interface."""
+    """MME: the bearers' next updates move base station and device. PGW: have the subscriber's bearers updated."""
 
     KIND: ClassVar[str] = "reconfigure"
     id: int
     subscriber: str
+    downlink_count: int = 0  # NAS COUNT that the device expects next
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +144,13 @@ class Settled:
     received: int
 
 
-Command: TypeAlias = Begin | Context | Deliver | Expect | Settle | Reconfigure | Finish
+Command: TypeAlias = Begin | Context | Deliver | Expect | Settle | Moving | Reconfigure | Finish
 Report: TypeAlias = Ack | MadeOutput | Noted | Settled
 Frame: TypeAlias = Command | Report
 
 _KINDS: dict[str, type[Frame]] = {
     kind.KIND: kind
-    for kind in (Begin, Context, Deliver, Expect, Settle, Reconfigure, Finish, Ack, MadeOutput, Noted, Settled)
+    for kind in (Begin, Context, Deliver, Expect, Settle, Moving, Reconfigure, Finish, Ack, MadeOutput, Noted, Settled)
 }
 
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in _KINDS.values()}

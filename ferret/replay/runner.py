@@ -31,6 +31,7 @@ from ferret.replay.port import (
     Expect,
     Finish,
     MadeOutput,
+    Moving,
     Noted,
     Reconfigure,
     Report,
@@ -70,8 +71,8 @@ class Translator(Protocol):
 class Mover(Protocol):
     """The base station and device that are moved to the edge."""
 
-    async def prepare(self, subscriber: str) -> None:
-        """Bring base station and device to where the recording has them."""
+    async def prepare(self, subscriber: str) -> int:
+        """Bring base station and device to where the recording has them; the NAS COUNT that the device expects next."""
 
     async def probe(self, subscriber: str) -> Mapping[str, object]:
         """Send user packets over the new path; returns measured figures. Raises FerretError if none arrive."""
@@ -310,13 +311,12 @@ class Replayer:
     async def _move(self, number: int) -> None:
         """Move base station and device to the edge, on the real S1-MME interface, and prove the new path."""
         result = self.result
-        if self._mover is None or Role.MME not in self._ports:
+        if self._mover is None or not {Role.MME, Role.PGW} <= self._ports.keys():
             result.not_reconfigured = "no edge MME takes part in this replay"
             return
         await self._nothing_open(number + 1)
         try:
-            await self._mover.prepare(self._imsi)
-            noted = await self._reconfigure()
+            noted = await self._reconfigure(await self._mover.prepare(self._imsi))
             if noted.event != "reconfigured":
                 result.not_reconfigured = str(noted.fields.get("reason", noted.event))
                 return
@@ -329,13 +329,20 @@ class Replayer:
         except FerretError as error:
             result.not_reconfigured = str(error)
 
-    async def _reconfigure(self) -> Noted:
+    async def _reconfigure(self, downlink_count: int) -> Noted:
+        """The PGW has every bearer updated; on the way the MME adds where base station and device are to move."""
         self._moved = asyncio.get_running_loop().create_future()
-        await self._command(Role.MME, Reconfigure(next(self._ids), self._imsi))
+        await self._to_all(lambda number: Moving(number, begins=True))
         try:
-            return await asyncio.wait_for(self._moved, self._times.reconfiguration)
+            for role in (Role.MME, Role.PGW):
+                await self._command(role, Reconfigure(next(self._ids), self._imsi, downlink_count))
+            noted = await asyncio.wait_for(self._moved, self._times.reconfiguration)
+            await self._settled()
         except TimeoutError:
-            return Noted("reconfiguration_failed", {"reason": "base station or device did not answer in time"})
+            noted = Noted("reconfiguration_failed", {"reason": "base station or device did not answer in time"})
+        finally:
+            await self._to_all(lambda number: Moving(number, begins=False))
+        return noted
 
     # Reports.
 

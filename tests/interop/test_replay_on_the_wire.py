@@ -91,15 +91,26 @@ def test_the_base_station_is_told_the_new_s_gw_and_the_device_its_modified_beare
         "s1ap.id",
         "nas_eps.nas_msg_esm_type",
     )
-    assert len(requests) == 2  # one for each subscriber
+    assert len(requests) == 4  # one for each PDN connection of each subscriber
+    assert sorted(ebis for ebis, _, _ in requests) == ["5", "5", "6,7", "6,7"]
     for ebis, ids, types in requests:
-        assert ebis.split(",") == ["5", "6", "7"]
-        assert ids.split(",").count("185") == 3  # Transport Information
+        assert ids.split(",").count("185") == len(ebis.split(","))  # Transport Information
         assert {int(kind, 16) for kind in types.split(",")} == {0xC9}  # Modify EPS bearer context request
 
 
+def test_update_bearer_requests_bring_the_move_in_place_of_create_bearer_requests(wire: Path) -> None:
+    """From PGW_e over SGW_e to MME_e, for every bearer of every PDN connection, and all are accepted."""
+    moves = (
+        "gtpv2.message_type == 97 && gtpv2.bearer_qos_label_qci == 9"  # the internet connection is updated only then
+    )
+    hops = {tuple(hop) for hop in tshark(wire, moves, "ip.src", "ip.dst")}
+    assert hops == {("127.99.7.4", "127.99.7.3"), ("127.99.7.3", "127.99.7.2")}
+    answers = tshark(wire, "gtpv2.message_type == 98", "gtpv2.cause")
+    assert answers and all(set(causes.split(",")) == {"16"} for (causes,) in answers)
+
+
 def test_base_station_and_device_accept(wire: Path) -> None:
-    assert len(tshark(wire, "s1ap.procedureCode == 6 && s1ap.successfulOutcome_element")) == 2
+    assert len(tshark(wire, "s1ap.procedureCode == 6 && s1ap.successfulOutcome_element")) >= 2
     accepted = tshark(wire, "nas_eps.nas_msg_esm_type == 0xca", "frame.number")
     assert len(accepted) >= 1
 

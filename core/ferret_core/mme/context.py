@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from ferret.errors import PeerViolationError
 from ferret.protocols import gtpv2, nas, s1ap
+from ferret.protocols.gtpv2 import Cause
 from ferret_core.mme.states import BearerEvent, BearerState, EcmState, EmmState, next_bearer_state
 from ferret_core.nf import Peer
 
@@ -164,6 +165,8 @@ class UeContext:
     bearers: dict[int, Bearer] = field(default_factory=dict)
     last_ebi: int = FIRST_EBI - 1
     device_has_bearers: bool = False
+    moving: set[int] | None = None  # bearers that base station and device have yet to move; None: no move is under way
+    not_moved: dict[int, Cause] = field(default_factory=dict)
     known_bearers: dict[int, Bearer] = field(default_factory=dict)  # of the device, waiting for their activation here
     assumed: list[PdnConnection] = field(default_factory=list)  # taken over, still to be created at the SGW
 

@@ -7,7 +7,7 @@ from ferret.protocols.gtpv2 import Cause, InterfaceType, Part
 from ferret.protocols.gtpv2.constants import IeType
 from ferret.protocols.nas import MessageType
 from ferret.records.message import Interface
-from ferret_core.mme import bearer_procedures, paging, pdn_connectivity, s11
+from ferret_core.mme import bearer_procedures, moving, paging, pdn_connectivity, s11
 from ferret_core.mme.bearer_procedures import BearerProcedure, Change
 from ferret_core.mme.context import Bearer, PdnConnection, UeContext
 from ferret_core.mme.nas_transport import protect, send
@@ -183,6 +183,10 @@ def _update(node: MmeNode, ue: UeContext, event: Received, request: gtpv2.Messag
     ambr = request.view(gtpv2.Ambr)
     for context in request.bearer_contexts:
         bearer = ue.bearers[gtpv2.ebi_of(context)]
+        if ue.moving is not None and bearer.ebi in ue.moving:
+            bearer.happen(BearerEvent.MODIFY)
+            erabs.append(move_erab(node, ue, bearer))
+            continue
         plain = _modification(node, ue, bearer, context, ambr, request)
         if plain is None:
             procedure.awaits_enb.discard(bearer.ebi)
@@ -233,6 +237,7 @@ def _updated(node: MmeNode, ue: UeContext, procedure: BearerProcedure) -> None:
         for ebi in procedure.ebis
     ]
     _finish(node, ue, procedure, contexts)
+    moving.moved(node, ue, procedure)
 
 
 def delete(node: MmeNode, ue: UeContext | None, event: Received, request: gtpv2.Message) -> None:

@@ -256,6 +256,13 @@ class Mme(MmeNode):
         reconfiguration.begin(self, imsi)
         return self.outputs()
 
+    def expect_move(self, imsi: str, now: float, *, downlink_count: int = 0) -> Sequence[Output]:
+        """Let the PGW's next Update Bearer Requests move base station and device; the notes are `reconfigure`'s."""
+        self.now = now
+        self.outputs()
+        reconfiguration.expect(self, imsi, downlink_count)
+        return self.outputs()
+
     def deadline(self) -> float | None:
         """When paging is due again."""
         return paging.deadline(self)

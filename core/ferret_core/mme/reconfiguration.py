@@ -12,6 +12,7 @@ from ferret_core.mme import bearer_procedures
 from ferret_core.mme.bearer_procedures import BearerProcedure, Change
 from ferret_core.mme.context import UeContext
 from ferret_core.mme.dedicated_bearer import move_erab
+from ferret_core.mme.moving import tell
 from ferret_core.mme.node import MmeNode
 from ferret_core.mme.states import BearerEvent, BearerState, EcmState
 
@@ -45,13 +46,24 @@ def _why_not(ue: UeContext | None) -> str:
 
 
 def _moved(node: MmeNode, ue: UeContext, procedure: BearerProcedure) -> None:
-    fields: dict[str, object] = {
-        "imsi": ue.imsi,
-        "ebis": list(procedure.ebis),
-        "nas_protected": ue.security is not None and ue.secured and ue.security.integrity != 0,
-    }
-    if procedure.failed:
-        refused = ", ".join(f"EPS bearer {ebi}: {cause.name}" for ebi, cause in sorted(procedure.failed.items()))
-        node.note("reconfiguration_failed", reason=f"not every bearer moved ({refused})", **fields)
+    tell(node, ue, procedure.ebis, procedure.failed)
+
+
+def expect(node: MmeNode, imsi: str, downlink_count: int) -> None:
+    """The PGW is about to have every bearer of this subscriber updated: those updates move base station and device.
+
+    `downlink_count`: the NAS COUNT that the device expects next (0: whatever this MME has). In place of Create Bearer
+    Requests, which the device has long answered, Update Bearer Requests reach it.
+    """
+    ue = node.by_imsi.get(imsi)
+    reason = _why_not(ue)
+    if ue is None or reason:
+        node.note("reconfiguration_failed", imsi=imsi, reason=reason)
         return
-    node.note("reconfigured", **fields)
+    ue.moving = {ebi for ebi, one in ue.bearers.items() if one.state is BearerState.ACTIVE and one.sgw is not None}
+    ue.not_moved = {}
+    if not ue.moving:
+        ue.moving = None
+        node.note("reconfiguration_failed", imsi=imsi, reason="the UE has no active bearer")
+    elif ue.security is not None:
+        ue.security.downlink_count = max(ue.security.downlink_count, downlink_count)

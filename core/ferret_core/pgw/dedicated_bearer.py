@@ -77,6 +77,16 @@ def change_default(pgw: Pgw, session: Session, ambr: Ambr | None, qos: BearerQos
     return _update(pgw, session, bearer, None, undo, with_qos=new_qos)
 
 
+def update_all(pgw: Pgw, session: Session) -> list[Output]:
+    """One Update Bearer Request for every bearer of a PDN connection as it stands: the device has them, they move."""
+    active = [one for one in session.bearers if one.state is BearerState.ACTIVE]
+    contexts = [bearer_context(one.qos, ebi=one.ebi) for one in active]
+    if not contexts:
+        return []
+    request = gtpv2.request(MessageType.UPDATE_BEARER_REQUEST, session.sgw.teid, *contexts, session.ambr)
+    return [pgw.ask_sgw(session, request, Waiting(updated, session))]
+
+
 # Binding
 
 

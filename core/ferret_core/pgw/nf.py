@@ -16,7 +16,7 @@ from ferret.protocols.summary import Kind
 from ferret.records.message import Interface, Role
 from ferret_core.gtp_control import RefusedError, TeidPool, reply, request_of, sender_teid, unsupported
 from ferret_core.nf import Failed, Input, NetworkFunction, Note, Output, Peer, PeerLost, Received, Send
-from ferret_core.pgw import create_session, delete_session, gx, modify_bearer, re_auth
+from ferret_core.pgw import create_session, dedicated_bearer, delete_session, gx, modify_bearer, re_auth
 from ferret_core.pgw.addresses import AddressPools
 from ferret_core.pgw.configuration import PgwConfiguration, configured
 from ferret_core.pgw.context import Answer, Bearer, Session, SessionEvent, Waiting
@@ -70,6 +70,11 @@ class Pgw(NetworkFunction):
             case PeerLost():
                 return delete_session.peer_lost(self, event, now)
         return [Note("message_unexpected", {"nf": "PGW", "interface": str(event.interface)})]
+
+    def move(self, imsi: str, now: float) -> Sequence[Output]:
+        """Have every bearer of a subscriber updated, so that base station and device move to this PGW's edge."""
+        del now
+        return [output for one in self.sessions_of(imsi) for output in dedicated_bearer.update_all(self, one)]
 
     def import_context(self, context: Mapping[str, object], now: float) -> Sequence[Output]:
         """Take over configuration; the class says which. Raises ConfigError that lists every fault."""

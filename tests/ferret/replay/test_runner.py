@@ -107,8 +107,9 @@ class Mover:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    async def prepare(self, subscriber: str) -> None:
+    async def prepare(self, subscriber: str) -> int:
         self.calls.append("prepare")
+        return 7
 
     async def probe(self, subscriber: str) -> Mapping[str, object]:
         self.calls.append("probe")
@@ -171,7 +172,7 @@ def test_the_move_happens_after_the_message_that_establishes_the_service() -> No
     edge, mover = Edge(), Mover()
     _run(edge, mover)
     kinds = [type(c).__name__ for c in edge.received if isinstance(c, (Deliver, Expect, Reconfigure))]
-    assert kinds == ["Deliver", "Expect", "Deliver", "Expect", "Reconfigure", "Deliver"]
+    assert kinds == ["Deliver", "Expect", "Deliver", "Expect", "Reconfigure", "Reconfigure", "Deliver"]  # MME, PGW
     assert mover.calls == ["prepare", "probe"]
 
 
