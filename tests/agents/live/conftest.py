@@ -6,8 +6,10 @@ import asyncio
 import ctypes
 import fcntl
 import os
+import shutil
 import socket
 import struct
+import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -28,10 +30,15 @@ def _enter_namespace() -> None:
     if libc.unshare(CLONE_NEWNET):
         error = ctypes.get_errno()
         raise PermissionError(error, os.strerror(error))
+    _set_up(True)
+
+
+def _set_up(is_up: bool) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         request = struct.pack("16sH14x8x", b"lo", 0)
         flags = struct.unpack_from("16sH", fcntl.ioctl(any_socket, SIOCGIFFLAGS, request))[1]
-        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH14x8x", b"lo", flags | IFF_UP))
+        flags = flags | IFF_UP if is_up else flags & ~IFF_UP
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH14x8x", b"lo", flags))
 
 
 def _set_mtu(octets: int) -> None:
@@ -43,7 +50,7 @@ def _set_mtu(octets: int) -> None:
 Scenario = Callable[[], Coroutine[Any, Any, None]]
 
 
-def _run_in_namespace(scenario: Scenario) -> None:
+def _run_in_namespace(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
     failures: list[BaseException] = []
 
     async def in_time() -> None:
@@ -53,7 +60,8 @@ def _run_in_namespace(scenario: Scenario) -> None:
     def run() -> None:
         try:
             _enter_namespace()
-            asyncio.run(in_time())
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                runner.run(in_time())
         except BaseException as error:
             failures.append(error)
 
@@ -91,8 +99,11 @@ def namespaces() -> None:
 
 
 @pytest.fixture
-def in_namespace(namespaces: None) -> Callable[[Scenario], None]:
-    """Runs a coroutine function in an event loop of its own, inside a network namespace of its own."""
+def in_namespace(namespaces: None) -> Callable[..., None]:
+    """Runs a coroutine function in an event loop of its own, inside a network namespace of its own.
+
+    `in_namespace(scenario, loop_factory)` where it has to be another event loop than asyncio's.
+    """
     return _run_in_namespace
 
 
@@ -112,6 +123,25 @@ def until() -> Callable[..., Coroutine[Any, Any, None]]:
 def set_mtu() -> Callable[[int], None]:
     """Sets the largest packet on `lo`, in octets."""
     return _set_mtu
+
+
+@pytest.fixture(scope="session")
+def set_up() -> Callable[[bool], None]:
+    """Sets `lo` up or down."""
+    return _set_up
+
+
+def _make_veth() -> None:
+    for command in ("link add veth0 type veth peer name veth1", "link set veth0 up", "link set veth1 up"):
+        subprocess.run(["ip", *command.split()], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def make_veth() -> Callable[[], None]:
+    """Makes two Ethernet interfaces with a cable between them, `veth0` and `veth1`."""
+    if not shutil.which("ip"):
+        pytest.skip("SKIPPED LOUDLY: ip is not installed (apt-get install iproute2)")
+    return _make_veth
 
 
 @pytest.fixture

@@ -22,12 +22,13 @@ from ferret.transport.sctp import SctpAssociation, choose
 from ferret_agents.collector import Collector
 from ferret_agents.live.agent import AgentConfig, LiveAgent
 from ferret_agents.live.counters import AgentCounters
+from ferret_agents.live.metrics import faults
 from ferret_agents.live.outbox import BufferLimits
 
 pytestmark = pytest.mark.mqueue
 
 MME, SGW, OTHER = "127.0.1.1", "127.0.1.2", "127.0.1.3"
-InNamespace = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
+InNamespace = Callable[..., None]
 Until = Callable[..., Coroutine[Any, Any, None]]
 
 
@@ -270,9 +271,12 @@ def test_frames_of_several_interfaces_come_in_one_order(
     in_namespace(scenario)
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_full_queue_delays_nothing_but_the_messages_and_loses_none_while_memory_lasts(
-    in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace
+    in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace, loop: str
 ) -> None:
+    factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else None
+
     async def scenario() -> None:
         got: list[CapturedMessage] = []
         agent = LiveAgent(config(MME), queue)
@@ -291,7 +295,7 @@ def test_a_full_queue_delays_nothing_but_the_messages_and_loses_none_while_memor
         collector.stop()
         assert [m.number for m in got] == list(range(1, 501))
 
-    in_namespace(scenario)
+    in_namespace(scenario, factory)
 
 
 def test_what_memory_has_no_room_for_is_dropped_counted_and_leaves_a_hole(
@@ -402,6 +406,59 @@ def test_a_queue_made_later_or_anew_is_found_and_nothing_is_put_into_one_that_wa
         account = await agent.stop(within=0)
         assert_exact(account)
         assert account.queued == 30
+
+    in_namespace(scenario)
+
+
+def test_an_interface_that_goes_down_is_told_and_captured_from_again_when_it_is_up(
+    in_namespace: InNamespace,
+    until: Until,
+    queue: PosixQueue,
+    sample: SimpleNamespace,
+    set_up: Callable[[bool], None],
+) -> None:
+    async def scenario() -> None:
+        async with Bench(queue, config(MME)) as bench:
+            agent = bench.agents[0]
+            assert faults(agent) == []
+            set_up(False)
+            await until(lambda: agent.counters.interrupted == 1)
+            assert faults(agent) == ["the interface lo is down"]
+            set_up(True)
+            with udp(MME, 2123) as mme, udp(SGW, 2123):
+                mme.sendto(sample.gtpv2, (SGW, 2123))
+                await until(lambda: bench.got)
+            assert faults(agent) == []
+
+    in_namespace(scenario)
+
+
+@pytest.mark.parametrize("tags", [(), (0x8100,), (0x88A8, 0x8100), (0x8100, 0x8100, 0x8100)])
+def test_vlan_tags_are_seen_through_where_frames_leave_and_where_they_come_in(
+    in_namespace: InNamespace,
+    until: Until,
+    queue: PosixQueue,
+    sample: SimpleNamespace,
+    make_veth: Callable[[], None],
+    tags: tuple[int, ...],
+) -> None:
+    near, far = "10.8.0.1", "10.8.0.2"
+    head = b"\xff" * 6 + b"\x02" * 6 + b"".join(struct.pack(">HH", tag, 7) for tag in tags) + b"\x08\x00"
+
+    async def scenario() -> None:
+        make_veth()
+        leaving = AgentConfig(("veth1",), (near,), name="leaving")
+        coming = AgentConfig(("veth0",), (near,), name="coming")
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+            async with Bench(queue, leaving, coming) as bench:
+                for packet in (
+                    udp_packet(far, "10.8.0.3", 2123, b"not ours"),
+                    udp_packet(near, far, 2123, sample.gtpv2),
+                ):
+                    wire.sendto(head + packet, ("veth1", 0x0800))
+                await until(lambda: len(bench.got) == 2)
+        assert {(m.agent, m.octets) for m in bench.got} == {("leaving", sample.gtpv2), ("coming", sample.gtpv2)}
+        assert [account.frames for account in bench.accounts] == [1, 1]
 
     in_namespace(scenario)
 
