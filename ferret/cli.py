@@ -7,10 +7,12 @@ Exit status: 0 all well; 1 a replay that came out different or failed; 2 unusabl
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import click
 
@@ -46,6 +48,21 @@ class Commands(click.Group):
             raise FerretError(f"the entry point {point.value} is not a command")
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the sub-command. A reader that has seen enough (`ferret inspect … | head`) ends it, without an error.
+
+        click and rich would exit with 1, which here says that a replay came out different.
+        """
+        try:
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+        except (BrokenPipeError, SystemExit) as error:
+            if not any(isinstance(one, BrokenPipeError) for one in (error, error.__context__)):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is for nobody
+            return 0
+        return status
+
 
 @click.command(
     cls=Commands,
@@ -77,10 +94,6 @@ def main() -> None:
     except FerretError as error:
         _say(str(error))
         sys.exit(error.exit_status)
-    except BrokenPipeError:
-        # The reader of our output has seen enough (`ferret inspect … | head`).
-        sys.stderr.close()
-        sys.exit(0)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -6,14 +6,14 @@ recording has it (keys, NAS COUNTs, bearers that lead to the core); afterwards a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from random import Random
 from time import monotonic
 
 from ferret.errors import FerretError, ProtocolError
 from ferret.protocols import s1ap
 from ferret.protocols.nas import NasSecurityContext
-from ferret.protocols.s1ap import IeId
+from ferret.protocols.s1ap import IeId, tai_of
 from ferret.records.message import Role, SignallingMessage
 from ferret.replay.device import Device, DeviceBearer, device_at
 from ferret.replay.plan import Plan
@@ -37,14 +37,17 @@ class MoveError(FerretError):
 
 
 class BaseStations:
-    """The emulated base stations of one capture. `setups` are its S1SetupRequests, which say who they are."""
+    """The emulated base stations of one capture.
 
-    def __init__(self, addresses: Mapping[str, str], site: Site, sctp: SctpTransport, setups: Sequence[bytes]) -> None:
+    `addresses`: of the recorded ones, and the emulated ones'. `heard`: what the recorded ones sent, S1 Setup first.
+    """
+
+    def __init__(self, addresses: Mapping[str, str], site: Site, sctp: SctpTransport, heard: Iterable[bytes]) -> None:
         self._mme = (site.address(Role.MME), S1AP_PORT)
         self._sctp = sctp
         self.drivers: dict[str, EnbDriver] = {}
+        plmn, tac = _identity(heard)
         for place, (recorded, address) in enumerate(addresses.items()):
-            plmn, tac = _identity(setups)
             enb = Enb(address=address, random=Random(recorded), mme=self._mme[0], plmn=plmn, tac=tac, enb_id=place + 1)
             self.drivers[recorded] = EnbDriver(enb, mme=self._mme, sctp=sctp)
 
@@ -157,13 +160,16 @@ class DeviceMover:
         }
 
 
-def _identity(setups: Sequence[bytes]) -> tuple[str, int]:
-    """PLMN and TAC that the recorded base stations serve, so that the MME knows them."""
-    for octets in setups:
+def _identity(octets_of_enbs: Iterable[bytes]) -> tuple[str, int]:
+    """PLMN and TAC that the recorded base stations serve, from S1 Setup or from where a device was, for the MME."""
+    for octets in octets_of_enbs:
         try:
-            for tac in s1ap.decode(octets).ie(IeId.SUPPORTED_TAS) or ():
-                plmn = s1ap.tai_of({"pLMNidentity": tac["broadcastPLMNs"][0], "tAC": tac["tAC"]})
-                return plmn.plmn, plmn.tac
+            message = s1ap.decode(octets)
+            if (tai := message.ie(IeId.TAI)) is not None:
+                return tai_of(tai).plmn, tai_of(tai).tac
+            for tac in message.ie(IeId.SUPPORTED_TAS) or ():
+                served = tai_of({"pLMNidentity": tac["broadcastPLMNs"][0], "tAC": tac["tAC"]})
+                return served.plmn, served.tac
         except (ProtocolError, KeyError, IndexError):
             continue
     return _DEFAULT_PLMN, 1

@@ -64,7 +64,7 @@ async def replay(
         stations = None
         enbs = enb_addresses(plans, site)
         if sctp is not None and enbs:
-            stations = BaseStations(enbs, site, sctp, [m.octets for m in capture if m.name == "S1SetupRequest"])
+            stations = BaseStations(enbs, site, sctp, _heard(plans, capture))
             stack.callback(stations.stop)
             await stations.start()
         session = await stack.enter_async_context(ClientSession(timeout=ClientTimeout(total=None)))
@@ -129,6 +129,13 @@ def private_network() -> str:
     """A /24 in 127.64.0.0/10 by process number, so that replays beside each other do not meet."""
     number = os.getpid()
     return f"127.{64 + (number >> 8) % 64}.{number % 256}.0/24"
+
+
+def _heard(plans: Iterable[Plan], capture: Iterable[SignallingMessage]) -> list[bytes]:
+    """What base stations sent: their S1 Setup first, then what they sent for the devices."""
+    setups = [message.octets for message in capture if message.name == "S1SetupRequest"]
+    sent = (s.message for one in plans for s in one.steps if s.message.from_nf.role is Role.ENB)
+    return [*setups, *(message.octets for message in sent)]
 
 
 def enb_addresses(plans: Iterable[Plan], site: Site) -> dict[str, str]:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ferret.commands.output import printable
 from ferret.replay.plan import Part
 from ferret.replay.verdict import MessageResult, RecordingResult, ReplayResult, Verdict
 
@@ -100,17 +101,16 @@ def _print_differences(recording: RecordingResult, console: Console) -> None:
         risk = str(difference["risk"])
         table.add_row(
             f"  {message.step.index}",
-            message.step.message.name,
-            str(difference["parameter"]),
+            printable(message.step.message.name),
+            printable(str(difference["parameter"])),
             _value(difference["recorded"]),
             _value(difference["edge"]),
             Text(risk, style=_RISKS[risk]),
         )
     if table.row_count:
         console.print(table)
-    hidden = len(found) - table.row_count
-    if hidden:
-        console.print(Text(f"  and {_plural(hidden, 'difference')} more (--json shows all)", style="dim"))
+    if len(found) > table.row_count:
+        console.print(Text("  (--json shows every difference)", style="dim"))
 
 
 def _print_messages(recording: RecordingResult, console: Console) -> None:
@@ -124,7 +124,7 @@ def _print_messages(recording: RecordingResult, console: Console) -> None:
             str(recorded.interface),
             str(recorded.from_nf.role),
             str(recorded.to_nf.role),
-            recorded.name,
+            printable(recorded.name),
             str(message.step.part),
             _result(message),
         )
@@ -145,7 +145,7 @@ def _result(message: MessageResult) -> Text:
 
 
 def _value(value: object) -> str:
-    return "—" if value is None else str(value)
+    return "—" if value is None else printable(str(value))
 
 
 def _plural(number: int, noun: str) -> str:

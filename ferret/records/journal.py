@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from ferret.errors import RecordError
+from ferret.records.holes import Hole
 from ferret.records.journal_codec import (
     decode_message,
     decode_recording,
@@ -38,7 +39,7 @@ from ferret.records.journal_codec import (
 from ferret.records.journal_frames import HEADER_SIZE, Scan, frame, frame_at, header, read_header
 from ferret.records.journal_key import KEY_NAME, JournalKey, create_key, load_key
 from ferret.records.message import SignallingMessage
-from ferret.records.recording import Hole, Recording
+from ferret.records.recording import Recording
 
 SUFFIX = ".journal"
 SEGMENT_SIZE = 64 << 20  # octets after which a new segment is begun

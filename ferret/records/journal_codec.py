@@ -13,8 +13,9 @@ from typing import Any
 from ferret.errors import RecordError
 from ferret.protocols.summary import Identifier, IdKind, Kind
 from ferret.queue.codec import decode_captured, encode_captured
+from ferret.records.holes import Hole
 from ferret.records.message import Interface, Node, Role, SignallingMessage
-from ferret.records.recording import Entry, Hole, Recording
+from ferret.records.recording import Entry, Recording
 from ferret.records.sip_legs import Boundary
 
 _DAMAGED = (KeyError, ValueError, TypeError, AttributeError, IndexError)

@@ -18,12 +18,13 @@ from typing import TypeAlias
 from ferret.protocols.summary import Kind
 from ferret.records.correlation import Attribution, correlate
 from ferret.records.decoding import Decoder, interface_of
+from ferret.records.holes import Hole
 from ferret.records.identities import Subscriber
 from ferret.records.joining import Joined, join
 from ferret.records.matching import match_answers
-from ferret.records.message import CapturedMessage, Endpoint, Flaw, Node, SignallingMessage
+from ferret.records.message import CapturedMessage, Endpoint, Node, SignallingMessage
 from ferret.records.ordering import order
-from ferret.records.recording import Belonging, Hole, Recording, build_recordings
+from ferret.records.recording import Belonging, Recording, build_recordings
 from ferret.records.services import Instance, Services
 
 Resolve: TypeAlias = Callable[[Endpoint, CapturedMessage], Node]
@@ -89,7 +90,7 @@ class Recorder:
         return Capture(
             messages=tuple(messages),
             subscribers=_subscribers(attributions, messages, belongings),
-            recordings=tuple(build_recordings(messages, by_index, [*gaps, *_nobodys(ordered, attributions)])),
+            recordings=tuple(build_recordings(messages, by_index, gaps)),
             damage=_damage(ordered, gaps),
             nodes=tuple(sorted({node for ends in nodes for node in ends})),
         )
@@ -194,16 +195,6 @@ def _gaps(captured: Sequence[CapturedMessage], ordered: Sequence[Joined]) -> lis
             if after - before > 1:
                 holes.append(Hole(f"{after - before - 1} message(s) of the agent at {agent or '?'}", place, agent))
     return holes
-
-
-def _nobodys(ordered: Sequence[Joined], attributions: Sequence[tuple[Attribution, ...]]) -> list[Hole]:
-    """Messages of which too little was captured to say whose they are: anybody's whose messages that agent has seen."""
-    return [
-        Hole(f"a {one.captured.protocol} message that was captured only in part", position + 1, agent)
-        for position, (one, found) in enumerate(zip(ordered, attributions, strict=True))
-        if not found and Flaw.CUT in one.captured.flaws
-        for agent in sorted(one.sightings)
-    ]
 
 
 def _damage(ordered: Sequence[Joined], gaps: Sequence[Hole]) -> tuple[str, ...]:

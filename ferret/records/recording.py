@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ferret.protocols.summary import IdKind, Kind, Protocol
+from ferret.protocols.summary import Kind
+from ferret.records.holes import Hole, Holes
 from ferret.records.message import SignallingMessage
 from ferret.records.services import ATTACH, CONTEXT_SERVICES, VIDEO, VOLTE, Instance
 from ferret.records.sip_legs import Boundary
@@ -18,15 +19,6 @@ class Entry(NamedTuple):
 
     message: SignallingMessage
     boundary: Boundary
-
-
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """Something that must have been there and was not captured. A recording with a hole is never replayed."""
-
-    what: str  # "3 messages of the agent at 172.22.0.9", "the answer to Create Session Request"
-    after: int  # index of the message that it lies behind; 0: before the first
-    agent: str = ""  # whose message numbers are missing; "" where it is something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +89,7 @@ def build_recordings(
 ) -> list[Recording]:
     """Every subscriber's services, by where they begin.
 
-    `messages` are in order; `belongings` is by index; `gaps` are agents' missing numbers: nobody can say whose messages
-    those were, so they are in every recording that they lie in and whose messages that agent has seen.
+    `messages` are in order; `belongings` is by index; `gaps` are agents' missing numbers.
     """
     drafts: dict[tuple[str, Instance], _Draft] = defaultdict(_Draft)
     for message in messages:
@@ -110,9 +101,9 @@ def build_recordings(
     by_subscriber: dict[str, list[tuple[Instance, _Draft]]] = defaultdict(list)
     for (subscriber, instance), draft in drafts.items():
         by_subscriber[subscriber].append((instance, draft))
-    gaps = list(gaps)
+    holes = Holes(messages, gaps)
     recordings = [
-        _recording(subscriber, instance, draft, by_subscriber[subscriber], gaps)
+        _recording(subscriber, instance, draft, by_subscriber[subscriber], holes)
         for (subscriber, instance), draft in drafts.items()
     ]
     return sorted(recordings, key=lambda recording: (recording.entries[0].message.index, recording.id))
@@ -123,9 +114,9 @@ def _recording(
     instance: Instance,
     draft: _Draft,
     all_drafts: Sequence[tuple[Instance, _Draft]],
-    gaps: Sequence[Hole],
+    holes: Holes,
 ) -> Recording:
-    begin, end = draft.entries[0].message.index, draft.entries[-1].message.index
+    begin = draft.entries[0].message.index
     own = {entry.message.index for entry in draft.entries}
     since = _last_attach(begin, all_drafts)
     context: dict[int, Entry] = {}
@@ -137,17 +128,13 @@ def _recording(
                 if since <= entry.message.index < begin and entry.message.index not in own
             )
     before = tuple(entry for _, entry in sorted(context.items()))
-    everything = [*before, *draft.entries]
-    first = everything[0].message.index
-    seen_by = {agent for entry in everything for agent in entry.message.agents}
-    inside = [gap for gap in gaps if gap.agent in seen_by and first <= gap.after < end]
     return Recording(
         subscriber=subscriber,
         service=instance.service,
         number=instance.number,
         entries=tuple(draft.entries),
         context=before,
-        holes=(*inside, *_flawed(everything), *_unanswered(draft.entries)),
+        holes=holes.of(subscriber, [entry.message for entry in (*before, *draft.entries)]),
     )
 
 
@@ -160,52 +147,6 @@ def _last_attach(begin: int, all_drafts: Sequence[tuple[Instance, _Draft]]) -> i
 def is_context(service: str) -> bool:
     """Whether later services build upon this one."""
     return service in CONTEXT_SERVICES or service.startswith("pdn:")
-
-
-def _flawed(entries: Iterable[Entry]) -> list[Hole]:
-    return [
-        Hole(f"{message.name}: {', '.join(message.captured.flaws)}", message.index)
-        for message, _ in entries
-        if message.captured.flaws
-    ]
-
-
-def _unanswered(entries: Sequence[Entry]) -> list[Hole]:
-    """Requests whose answer must have been there, because what came later needs it.
-
-    A request that nobody ever answered is no hole: that is what happened.
-    """
-    answered = {entry.message.answers for entry in entries}
-    return [
-        Hole(f"the answer to {message.name}", message.index)
-        for position, (message, _) in enumerate(entries)
-        if message.kind is Kind.REQUEST
-        and message.index not in answered
-        and _was_answered(message, [entry.message for entry in entries[position + 1 :]])
-    ]
-
-
-def _was_answered(request: SignallingMessage, later: Sequence[SignallingMessage]) -> bool:
-    match request.protocol:
-        case Protocol.SIP if request.name == "INVITE":
-            # Only a dialog that was confirmed goes on with a BYE; a 2xx is acknowledged on the way of the INVITE.
-            call = _value(request, IdKind.CALL_ID)
-            return any(m.name == "BYE" and _value(m, IdKind.CALL_ID) == call for m in later)
-        case Protocol.GTPV2 if request.name == "Create Session Request":
-            tunnels = {value for kind, value in request.identifiers if kind is IdKind.TEID}
-            ends = {_receiver_tunnel(m) for m in later if m.protocol is Protocol.GTPV2}
-            return bool(tunnels & ends)
-        case _:
-            return False
-
-
-def _receiver_tunnel(message: SignallingMessage) -> str:
-    header = _value(message, IdKind.HEADER_TEID)
-    return f"{message.captured.destination.address}/{header}"
-
-
-def _value(message: SignallingMessage, kind: IdKind) -> str:
-    return next((i.value for i in message.identifiers if i.kind is kind), "")
 
 
 CALLS = (VOLTE, VIDEO)

@@ -108,7 +108,6 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
     def command(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["ferret", *map(str, arguments)])
-        monkeypatch.setattr("ferret.cli._buffer_output", lambda: None)  # standard output is no file here
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()

@@ -25,7 +25,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def command(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["ferret", *arguments])
-        monkeypatch.setattr("ferret.cli._buffer_output", lambda: None)  # standard output is no file here
         with pytest.raises(SystemExit) as ended:
             main()
         said = capsys.readouterr()
@@ -102,13 +101,15 @@ def test_the_version_is_said_without_loading_codecs() -> None:
     assert ran.stdout.splitlines() == [f"ferret, version {__version__}", "[]"]
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(capture: Callable[[str], Path]) -> None:
-    arguments = [sys.executable, "-m", "ferret.cli", "inspect", str(capture("open5gs-attach.pcap")), "--json"]
+@pytest.mark.parametrize("options", [["--json"], [], ["--ladder", "all"]])
+def test_a_reader_that_has_seen_enough_is_no_error(options: list[str], capture: Callable[[str], Path]) -> None:
+    arguments = [sys.executable, "-m", "ferret.cli", "inspect", str(capture("open5gs-attach.pcap")), *options]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         assert writer.stderr is not None
         writer.stdout.close()
         assert writer.stderr.read() == ""
+    assert writer.returncode == 0
 
 
 def test_an_expected_error_is_one_line_with_its_status(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +11,10 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from ferret.commands.output import print_json
+from ferret.commands.recordings import key_option, load_recording
 from ferret.errors import ConfigError, RecordError
 from ferret.logs import configure
-from ferret.records.journal import Journal
 from ferret.records.recorder import Capture
 from ferret.records.recording import Recording
 from ferret.replay.rules import load_rules
@@ -30,6 +30,7 @@ from ferret_deploy.report import print_result
 @click.option("--subscriber", metavar="IMSI", help="Only this subscriber; IMSI, MSISDN or address.")
 @click.option("--service", default="volte", show_default=True, help="Only recordings of this service.")
 @click.option("--journal", type=click.Path(path_type=Path, file_okay=False), help="Journal that holds RECORDING.")
+@key_option()
 @click.option("--rules", type=click.Path(path_type=Path, dir_okay=False), help="Rules for the output check (TOML).")
 @click.option("--network", default="", metavar="CIDR", help="The /24 for the edge's addresses (default: one of 127/8).")
 @click.option("--running", is_flag=True, help="Use edge NFs that run already at --network (see 'ferret edge').")
@@ -42,6 +43,7 @@ def replay_command(
     subscriber: str | None,
     service: str,
     journal: Path | None,
+    key_file: Path | None,
     rules: Path | None,
     network: str,
     running: bool,
@@ -63,7 +65,7 @@ def replay_command(
     if running and not network:
         raise ConfigError("--running needs --network: where the edge NFs are")
     loaded = load_rules(rules)
-    recordings, capture = _recordings(source, journal)
+    recordings, capture = _recordings(source, journal, key_file)
     chosen = _chosen(recordings, source, subscriber, service, capture)
     with _replay_progress() as progress, private_queue("replay") as queue:
         options = ReplayOptions(loaded, network=network, running=running, progress=progress)
@@ -72,11 +74,11 @@ def replay_command(
     return EXIT_STATUS[result.verdict]
 
 
-def _recordings(source: str, journal: Path | None) -> tuple[Sequence[Recording], Capture | None]:
+def _recordings(source: str, journal: Path | None, key_file: Path | None) -> tuple[Sequence[Recording], Capture | None]:
     """What FILE or the journal holds, and the capture it came from where there is one."""
     path = Path(source)
     if journal is not None:
-        return [Journal(journal).read(source)], None
+        return [load_recording(journal, source, key_file)], None
     if not path.exists():
         raise RecordError(f"{source}: no such file (a recording of a journal needs --journal DIR)")
     with recording_progress(path) as progress:
@@ -134,6 +136,6 @@ def _report(result: ReplayResult, source: str, *, as_json: bool, junit: Path | N
         except OSError as error:
             raise ConfigError(f"cannot write {junit}: {error.strerror}") from error
     if as_json:
-        click.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False))
+        print_json(result.as_json())
     else:
         print_result(result, Console(highlight=False, soft_wrap=not sys.stdout.isatty()), every_message=messages)

@@ -12,10 +12,11 @@ from ferret.cli import ferret
 from ferret.commands.recordings import load_recording, moment
 from ferret.errors import RecordError
 from ferret.protocols.summary import Kind, Protocol
+from ferret.records.holes import Hole
 from ferret.records.journal import Journal
 from ferret.records.journal_frames import frame
 from ferret.records.message import CapturedMessage, Endpoint, Interface, Node, Role, SignallingMessage
-from ferret.records.recording import Entry, Hole, Recording
+from ferret.records.recording import Entry, Recording
 from ferret.records.sip_legs import Boundary
 
 BEGIN_NS = 1_700_000_000_000_000_000

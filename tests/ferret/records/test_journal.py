@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from ferret.errors import RecordError
 from ferret.protocols.summary import Identifier, IdKind, Kind, Protocol
 from ferret.records import journal as journal_module
+from ferret.records.holes import Hole
 from ferret.records.journal import Fsync, Journal
 from ferret.records.journal_codec import decode_message, encode_message
 from ferret.records.journal_frames import HEADER_SIZE, frame
 from ferret.records.message import CapturedMessage, Endpoint, Flaw, Interface, Node, Role, SignallingMessage
 from ferret.records.recorder import Capture
-from ferret.records.recording import Entry, Hole, Recording
+from ferret.records.recording import Entry, Recording
 from ferret.records.sip_legs import Boundary
 
 
