@@ -17,14 +17,15 @@ import asyncio
 import ipaddress
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from ferret.errors import RecordError
-from ferret.queue import MessageQueue, QueueError, encode_captured
+from ferret.queue import MessageQueue, QueueError
 from ferret.records.message import CapturedMessage
 from ferret_agents.capture.dissect import Dissector
 from ferret_agents.capture.files import Record
@@ -33,6 +34,7 @@ from ferret_agents.live.filter import DEFAULT_PORTS, Wanted
 from ferret_agents.live.interfaces import find_interfaces
 from ferret_agents.live.outbox import BufferLimits, Drop, Outbox
 from ferret_agents.live.packets import RECEIVE_BUFFER, PacketSource
+from ferret_agents.live.sighting import Encoder, see
 
 _BATCH: Final = 64  # frames read before the event loop gets its turn
 _TICK: Final = 0.1  # seconds between two looks at what waits in reassembly and at the kernel's counts
@@ -85,9 +87,11 @@ class LiveAgent:
         self._reopen = reopen
         self._reopened: MessageQueue | None = None
         self._wanted = Wanted(config.addresses, config.ports)
-        self._addresses = frozenset(ipaddress.ip_address(one).compressed for one in config.addresses)
+        self._addresses, self._packed = _texts_and_octets(config.addresses)
+        self._encoder = Encoder(config.agent)
         self._source: PacketSource | None = None
         self._dissector = Dissector()
+        self._quick: Counter[str] = Counter()  # frames that `see` has dealt with, each a message, by protocol
         self._outbox = Outbox(queue, config.buffer, self._passed)
         self._number = 0
         self._foreign = 0
@@ -171,7 +175,7 @@ class LiveAgent:
         if self._source is not None:
             self._source.refilter(wanted)
         self._wanted = wanted
-        self._addresses = frozenset(ipaddress.ip_address(one).compressed for one in addresses)
+        self._addresses, self._packed = _texts_and_octets(addresses)
 
     # From the interface
 
@@ -188,8 +192,18 @@ class LiveAgent:
         return drained
 
     def _take(self, record: Record) -> None:
-        for message in self._dissector.feed(record):
-            self._offer(message)
+        sighting = see(record)
+        if sighting is None:
+            for message in self._dissector.feed(record):
+                self._offer(message)
+            return
+        self._quick[sighting.protocol] += 1
+        if self._packed and sighting.source not in self._packed and sighting.destination not in self._packed:
+            self._foreign += 1
+            return
+        self._number += 1
+        octets = self._encoder.encode(sighting, record.captured_at_ns, self._number)
+        self._outbox.offer(octets, record.captured_at_ns)
 
     def _lost(self, frames: int) -> None:
         """The kernel dropped frames. Each may have been a message: the hole is at least as wide."""
@@ -202,7 +216,7 @@ class LiveAgent:
             return
         self._number += 1
         try:
-            octets = encode_captured(replace(message, agent=self.config.agent, number=self._number, frame=0))
+            octets = self._encoder.sign(message, self._number)
         except RecordError:
             self._outbox.refuse(Drop.UNFIT)
             return
@@ -323,13 +337,13 @@ class LiveAgent:
             kernel_frames=source.seen if source else 0,
             kernel_dropped=source.dropped if source else 0,
             frames=source.frames if source else 0,
-            used=ledger.used,
+            used=ledger.used + self._quick.total(),
             damaged=ledger.damaged,
             ignored=dict(ledger.ignored),
             pending=ledger.pending,
             damage=self._damage + len(ledger.damage) + ledger.damage_not_listed,
             messages=outbox.offered,
-            by_protocol=dict(self._dissector.messages),
+            by_protocol=dict(self._dissector.messages + self._quick),
             foreign=self._foreign,
             queued=outbox.queued,
             waiting=outbox.waiting,
@@ -351,6 +365,11 @@ class LiveAgent:
             return self._outbox.queue.depth if self._outbox.queue is not None else None
         except QueueError:
             return None
+
+
+def _texts_and_octets(addresses: Sequence[str]) -> tuple[frozenset[str], frozenset[bytes]]:
+    parsed = [ipaddress.ip_address(one) for one in addresses]
+    return frozenset(one.compressed for one in parsed), frozenset(one.packed for one in parsed)
 
 
 def _was_removed(queue: MessageQueue) -> bool:

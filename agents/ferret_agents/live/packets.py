@@ -36,6 +36,7 @@ _ADDRESS = struct.Struct("=HHi12x")  # sockaddr_ll
 _COUNT = struct.Struct("=I")
 _STATISTICS = struct.Struct("=II")
 _ANCILLARY: Final = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_SPACE(_COUNT.size)
+_FRAME_NUMBERS: Final = 0xFFFFFFFF  # then they start anew: the queue's format has 32 bits for them
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -118,7 +119,7 @@ class PacketSource:
             link_type = link_type_of(address[3])
             take(
                 Record(
-                    self.frames,
+                    (self.frames - 1) % _FRAME_NUMBERS + 1,
                     at_ns or self._clock(),
                     RAW_IP if link_type is None else link_type,
                     bytes(view[:length]),
