@@ -82,6 +82,9 @@ def main() -> None:
     _buffer_output()
     try:
         status = ferret.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.message)
+        sys.exit(0)
     except click.UsageError as error:
         _say(f"{error.format_message()}{_hint(error)}")
         sys.exit(2)
