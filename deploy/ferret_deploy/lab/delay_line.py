@@ -14,6 +14,7 @@ from random import Random
 from typing import Final
 
 from ferret.errors import ConfigError
+from ferret_deploy.lab.wire import IPV4, IPV6
 
 _LONGEST_DELAY: Final = 60.0  # s
 _REMEMBERED: Final = 4096  # routes that are looked up but once
@@ -218,9 +219,9 @@ class WanRouter:
 
     def _target(self, place: str, frame: bytes) -> int | None:
         kind = frame[12:14]
-        if kind == b"\x08\x00":
+        if kind == IPV4:
             address = frame[30:34]
-        elif kind == b"\x86\xdd":
+        elif kind == IPV6:
             address = frame[38:54]
         else:
             return None

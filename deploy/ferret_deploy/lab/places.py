@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Any, Final, TypeVar
 
@@ -24,6 +24,8 @@ _T = TypeVar("_T")
 WAN_INTERFACE: Final = "wan0"
 SGI_INTERFACE: Final = "sgi0"
 _MTU: Final = 1500
+_NO_KERNEL: Final = bytes((2, 0xFE, 0, 0, 2, 0))
+"""No interface's address: what comes for subscribers is for the PGW, and no kernel will try to forward it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ def _attach(number: int, place: Place, hub: Namespace) -> list[Attachment]:
         raise ConfigError(f"place {place.name} has no namespace")
     attachments = [_wire(place.wan_port, WAN_INTERFACE, f"w{number}", 2 * number, place.namespace, hub)]
     if place.config.subscribers:
-        attachments.append(_wire(place.sgi_port, SGI_INTERFACE, f"s{number}", 2 * number + 1, place.namespace, hub))
+        sgi = _wire(place.sgi_port, SGI_INTERFACE, f"s{number}", 2 * number + 1, place.namespace, hub)
+        attachments.append(replace(sgi, far_mac=_NO_KERNEL))
     with place.namespace.inside():
         netlink.set_up("lo")
         for prefix in place.config.prefixes:

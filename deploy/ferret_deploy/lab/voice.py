@@ -24,12 +24,12 @@ _STEP: Final = int(CLOCK_RATE * FRAME)
 _NO_MODE_REQUEST, _GOOD_23_85 = 0xF0, 8 << 3 | 4  # codec mode request; table of contents: frame type 8, quality good
 _SPEECH: Final = 60  # octets of a 23.85 kbit/s frame: 477 bits
 _MARK: Final = b"FERRETvc"
-_STAMP = struct.Struct("!BB8sq")  # CMR, ToC, mark, monotonic ns
+_STAMP = struct.Struct("!BB8sq8s")  # CMR, ToC, mark, monotonic ns, path
 _KEPT: Final = 1 << 20  # packets of one stream: almost six hours
 
 
 class Heard(NamedTuple):
-    """One packet that arrived. Times are in seconds, monotonic. `path`: over what it came, as the receiver saw it."""
+    """One packet that arrived. Times are in seconds, monotonic. `path`: over what it came."""
 
     number: int  # extended sequence number
     sent_at: float
@@ -55,10 +55,11 @@ class VoiceSource:
         self._talking = False
         self._octets = 0
 
-    def packet(self, now: float) -> bytes:
-        """The next 20 ms of speech."""
+    def packet(self, now: float, *, path: str = "") -> bytes:
+        """The next 20 ms of speech. `path`: which way it goes as the sender knows it, at most 8 ASCII letters."""
         index = self.first + len(self.sent_at)
-        payload = _STAMP.pack(_NO_MODE_REQUEST, _GOOD_23_85, _MARK, round(now * 1e9)).ljust(2 + _SPEECH, b"\0")
+        payload = _STAMP.pack(_NO_MODE_REQUEST, _GOOD_23_85, _MARK, round(now * 1e9), path.encode()[:8])
+        payload = payload.ljust(2 + _SPEECH, b"\0")
         packet = RtpPacket(
             self._payload_type, index & 0xFFFF, self.timestamp, self.ssrc, payload, marker=not self._talking
         )
@@ -101,7 +102,7 @@ class VoiceSink:
         self._last_sr: tuple[int, float] | None = None  # its NTP time, when it came
 
     def receive(self, octets: bytes, now: float, *, path: str = "") -> Heard | None:
-        """Take one RTP packet; None where it is of no use."""
+        """Take one RTP packet; None where it is of no use. `path`: as the receiver sees it, else as the sender said."""
         try:
             packet = rtp.decode(octets)
         except DecodeError:
@@ -109,12 +110,14 @@ class VoiceSink:
         if packet is None or len(packet.payload) < _STAMP.size or self.ssrc not in (None, packet.ssrc):
             self.foreign += 1
             return None
-        _, _, mark, stamp = _STAMP.unpack_from(packet.payload)
+        _, _, mark, stamp, said = _STAMP.unpack_from(packet.payload)
         if mark != _MARK:
             self.foreign += 1
             return None
         self.ssrc = packet.ssrc
-        heard = Heard(self._extend(packet.sequence), stamp / 1e9, now, path)
+        heard = Heard(
+            self._extend(packet.sequence), stamp / 1e9, now, path or said.rstrip(b"\0").decode("ascii", "replace")
+        )
         if heard.number in self._numbers or len(self.heard) >= _KEPT:
             self.duplicates += 1
             return None

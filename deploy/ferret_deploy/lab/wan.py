@@ -14,9 +14,8 @@ from ferret.errors import ConfigError
 from ferret.transport.endpoint import widen
 from ferret_deploy.lab.delay_line import Impairment, WanPort, WanRouter
 from ferret_deploy.lab.netlink import PlaceError
+from ferret_deploy.lab.wire import open_wire
 
-_ETH_P_ALL: Final = 3
-_SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
 _ANSWER_WITHIN: Final = 10.0  # s
 _STOP_WITHIN: Final = 5.0  # s
 _REPLY: Final = 1 << 20
@@ -122,16 +121,9 @@ class Wan:
 
 
 def _open(interface: str) -> socket.socket:
-    """A socket for every frame that comes in at an interface. Raises PlaceError."""
     try:
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        sock = open_wire(interface)
     except OSError as error:
-        raise PlaceError(f"cannot open a packet socket: {error.strerror}") from error
-    try:
-        widen(sock)
-        sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        sock.bind((interface, _ETH_P_ALL))
-    except OSError as error:
-        sock.close()
         raise PlaceError(f"cannot listen at {interface}: {error.strerror}") from error
+    widen(sock)
     return sock
