@@ -15,10 +15,12 @@ from typing import Final
 
 from ferret.errors import DecodeError
 from ferret.transport.endpoint import Address, TransportError, family_of, widen
-from ferret_deploy.lab import datagram, rtp
-from ferret_deploy.lab.datagram import Datagram
+from ferret_core.ua.packets import Datagram
+from ferret_deploy.lab import rtp
 from ferret_deploy.lab.voice import FRAME, VoiceSink, VoiceSource, report
 
+EXPEDITED_FORWARDING: Final = 46 << 2
+"""Type of service of voice (RFC 3246)."""
 _REPORT_INTERVAL: Final = 5.0  # s (RFC 3550 clause 6.2)
 _SO_TIMESTAMPNS: Final = 35
 _TIMESPEC = struct.Struct("=qq")
@@ -125,9 +127,9 @@ class VoiceEnd:
 
 
 class DeviceVoice:
-    """The end of a device: its IP stack is this process. `send` takes IP packets, `take` gets them.
+    """The end of a device: its datagrams go over its bearers. `send` takes them, `take` gets them.
 
-    `remote` may change in a call, as SDP does; so may `local`'s port, never its address.
+    `remote` may change in a call, as SDP does; so may the port of `local`, never its address.
     """
 
     def __init__(
@@ -137,7 +139,7 @@ class DeviceVoice:
         *,
         local: Address,
         remote: Address,
-        send: Callable[[bytes], object],
+        send: Callable[[Datagram], object],
         path: Callable[[], str] = str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -146,25 +148,21 @@ class DeviceVoice:
         self._send = send
         self.end = VoiceEnd(name, random, send=self._rtp, send_report=self._rtcp, path=path, clock=clock)
 
-    def take(self, packet: bytes, at: float, *, path: str = "") -> bool:
-        """Take a downlink packet that came at that time; False where it is not of this call's media."""
-        try:
-            one = datagram.read(packet)
-        except DecodeError:
-            return False
-        if one.destination == self.local:
-            self.end.receive(one.payload, at, path=path)
-        elif one.destination == _rtcp_of(self.local):
-            self.end.receive_report(one.payload, at)
+    def take(self, datagram: Datagram, at: float, *, path: str = "") -> bool:
+        """Take a downlink datagram that came at that time; False where it is not of this call's media."""
+        if datagram.destination == self.local:
+            self.end.receive(datagram.payload, at, path=path)
+        elif datagram.destination == _rtcp_of(self.local):
+            self.end.receive_report(datagram.payload, at)
         else:
             return False
         return True
 
     def _rtp(self, octets: bytes) -> None:
-        self._send(datagram.write(Datagram(self.local, self.remote, octets)))
+        self._send(Datagram(self.local, self.remote, octets))
 
     def _rtcp(self, octets: bytes) -> None:
-        self._send(datagram.write(Datagram(_rtcp_of(self.local), _rtcp_of(self.remote), octets)))
+        self._send(Datagram(_rtcp_of(self.local), _rtcp_of(self.remote), octets))
 
 
 class RemoteVoice:
@@ -250,9 +248,9 @@ def _open(address: str, port: int) -> socket.socket:
         widen(sock)
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         if family == socket.AF_INET:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_TOS, datagram.EXPEDITED_FORWARDING)
+            sock.setsockopt(socket.IPPROTO_IP, _IP_TOS, EXPEDITED_FORWARDING)
         else:
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_TCLASS, datagram.EXPEDITED_FORWARDING)
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_TCLASS, EXPEDITED_FORWARDING)
         sock.bind((address, port))
     except OSError:
         sock.close()

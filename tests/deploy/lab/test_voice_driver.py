@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from ferret_deploy.lab.datagram import Datagram, read, write
+from ferret_core.ua.packets import Datagram, PacketMaker, PacketReader
 from ferret_deploy.lab.delay_line import Impairment
 from ferret_deploy.lab.places import PlaceConfig, Places
 from ferret_deploy.lab.sgi import SgiNetwork
@@ -53,20 +54,19 @@ def test_a_late_event_loop_makes_up_for_what_it_missed() -> None:
 
 def test_a_device_takes_its_own_media_and_nothing_else() -> None:
     async def main() -> None:
-        packets: list[bytes] = []
-        device = DeviceVoice("ue", Random(1), local=DEVICE, remote=PARTY, send=packets.append)
-        other = DeviceVoice("party", Random(2), local=PARTY, remote=DEVICE, send=packets.append)
+        sent: list[Datagram] = []
+        device = DeviceVoice("ue", Random(1), local=DEVICE, remote=PARTY, send=sent.append)
+        other = DeviceVoice("party", Random(2), local=PARTY, remote=DEVICE, send=sent.append)
         other.end.talk()
         device.end.talk()
         device.end.stop()
         other.end.stop()
-        heard = [device.take(packet, 0.0, path="edge") for packet in packets]
+        heard = [device.take(one, 0.0, path="edge") for one in sent]
         assert heard == [True, False, False, True]
         assert [one.path for one in device.end.sink.heard] == ["edge"]
-        assert not device.take(b"no IP", 0.0)
-        assert device.take(write(Datagram(PARTY, (DEVICE[0], DEVICE[1] + 1), b"no RTCP")), 0.0)
+        assert device.take(Datagram(PARTY, (DEVICE[0], DEVICE[1] + 1), b"no RTCP"), 0.0)
         assert device.end.sink.foreign == 1
-        report = read(packets[2])
+        report = sent[2]
         assert (report.source[1], report.destination[1]) == (DEVICE[1] + 1, PARTY[1] + 1)
 
     asyncio.run(main())
@@ -82,11 +82,26 @@ def test_voice_crosses_the_wan_both_ways_and_the_path_is_told() -> None:
         await sgi.start()
         with places["internet"].inside():
             party = RemoteVoice.open("party", Random(2), PARTY[0])
-        device = DeviceVoice("ue", Random(1), local=DEVICE, remote=party.local, send=sgi.carry, path=lambda: "core")
+        maker, reader = PacketMaker(), PacketReader()
+        device = DeviceVoice(
+            "ue",
+            Random(1),
+            local=DEVICE,
+            remote=party.local,
+            send=lambda one: [sgi.carry(packet) for packet in maker.packets(one)],
+            path=lambda: "core",
+        )
         party.remote = DEVICE
         arrived = asyncio.Event()
-        sgi.received = lambda packet: device.take(packet, asyncio.get_running_loop().time()) and enough(packet)
         enough = _times(10, arrived)
+
+        def received(packet: bytes) -> None:
+            one = reader.receive(packet, time.monotonic())
+            assert one is not None
+            assert device.take(one, time.monotonic())
+            enough(packet)
+
+        sgi.received = received
         device.end.talk()
         party.end.talk()
         async with asyncio.timeout(10):
@@ -117,7 +132,15 @@ def test_tshark_reads_the_voice_and_its_reports(tmp_path: Path) -> None:
 
     async def main() -> None:
         now = [100.0]
-        device = DeviceVoice("ue@lab", Random(1), local=DEVICE, remote=PARTY, send=packets.append, clock=lambda: now[0])
+        maker = PacketMaker()
+        device = DeviceVoice(
+            "ue@lab",
+            Random(1),
+            local=DEVICE,
+            remote=PARTY,
+            send=lambda one: packets.extend(maker.packets(one)),
+            clock=lambda: now[0],
+        )
         device.end.talk()
         for _ in range(3):
             now[0] += 0.02
