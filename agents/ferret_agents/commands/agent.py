@@ -17,6 +17,7 @@ from ferret.queue import PosixQueue, QueueError
 from ferret_agents.live.agent import AgentConfig, LiveAgent
 from ferret_agents.live.counters import AgentCounters
 from ferret_agents.live.filter import DEFAULT_PORTS
+from ferret_agents.live.loop import new_event_loop
 from ferret_agents.live.metrics import agent_app
 from ferret_agents.live.outbox import BufferLimits
 from ferret_agents.live.privileges import drop_privileges
@@ -79,9 +80,11 @@ def agent(
     live = LiveAgent(config, None, reopen=lambda: _queue(queue_name))
     try:
         live.open()
-        if user:
-            drop_privileges(user)
-        account = asyncio.run(_serve(live, site, drain))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.get_loop()  # imports what a user without root's rights may not be able to read
+            if user:
+                drop_privileges(user)
+            account = runner.run(_serve(live, site, drain))
     finally:
         live.close()
     click.echo(_line(account))

@@ -63,13 +63,14 @@ class Outbox:
         self.queue = queue
 
     def offer(self, octets: bytes, captured_at_ns: int) -> None:
-        """Take a message. Never waits for the queue, never raises for its sake."""
+        """Take a message; `flush` puts it into the queue. Never waits, never raises for the queue's sake."""
         self.offered += 1
-        if not self._waiting and self._put(octets, captured_at_ns):
-            return
-        if len(self._waiting) >= self._limits.messages or self.waiting_octets + len(octets) > self._limits.octets:
-            self.dropped[Drop.BUFFER_FULL] += 1
-            return
+        limits = self._limits
+        if len(self._waiting) >= limits.messages or self.waiting_octets + len(octets) > limits.octets:
+            self.flush()
+            if len(self._waiting) >= limits.messages or self.waiting_octets + len(octets) > limits.octets:
+                self.dropped[Drop.BUFFER_FULL] += 1
+                return
         self._waiting.append((octets, captured_at_ns))
         self.waiting_octets += len(octets)
 

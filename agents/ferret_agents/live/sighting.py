@@ -11,11 +11,12 @@ import struct
 from typing import Final, NamedTuple
 
 from ferret.errors import ConfigError
+from ferret.protocols.gtpv2.names import MESSAGE_NAMES
 from ferret.protocols.summary import Protocol
 from ferret.queue.codec import PROTOCOLS, TRANSPORTS, VERSION, encode_captured
 from ferret.records.message import CapturedMessage
 from ferret_agents.capture import esp, tunnel
-from ferret_agents.capture.classify import Found, datagram
+from ferret_agents.capture.classify import GTPC_PORT, Found, datagram
 from ferret_agents.capture.dissect import SCTP_IN_UDP_PORT
 from ferret_agents.capture.files import Record
 from ferret_agents.capture.ip import address_text
@@ -67,10 +68,29 @@ def see(record: Record) -> Sighting | None:
     ):
         return None
     octets = frame[_FRAME.size : 14 + total]
+    if (source_port == GTPC_PORT or destination_port == GTPC_PORT) and _is_one_gtpv2(octets):
+        return Sighting(Protocol.GTPV2, source, destination, source_port, destination_port, octets)
     found = datagram(source_port, destination_port, octets, 0)
     if not isinstance(found, Found) or found.fault or found.ends != (len(octets),):
         return None
     return Sighting(found.protocol, source, destination, source_port, destination_port, octets)
+
+
+def _is_one_gtpv2(octets: bytes) -> bool:
+    """Whether it is exactly one GTPv2-C message whose IEs can be walked to its end (TS 29.274 clauses 5.1, 8.2.1)."""
+    end = len(octets)
+    first = octets[0]
+    if end < 12 or first >> 5 != 2 or octets[1] not in MESSAGE_NAMES or (octets[2] << 8 | octets[3]) + 4 != end:
+        return False
+    at = 12 if first & 0x08 else 8
+    try:
+        while at < end:
+            if not octets[at]:
+                return False
+            at += 4 + (octets[at + 1] << 8 | octets[at + 2])
+    except IndexError:
+        return False
+    return at == end
 
 
 class Encoder:
