@@ -47,12 +47,34 @@ class ReplayOptions:
 async def replay(
     recordings: Sequence[Recording], capture: Sequence[SignallingMessage], queue: MessageQueue, options: ReplayOptions
 ) -> ReplayResult:
-    """Replay recordings one after the other at the same edge NFs.
+    """Replay recordings one after the other at the same edge NFs; a subscriber's second one at new ones.
 
     `capture`: all messages that were recorded with them, for what belongs to no subscriber (S1 Setup).
     """
     started = monotonic()
     plans = [plan(subscriber=r.subscriber, service=r.service, messages=[*r.context, *r.entries]) for r in recordings]
+    done: dict[int, RecordingResult] = {}
+    for batch in _batches(plans):
+        results = await _replay_at_one_edge([plans[place] for place in batch], capture, queue, options)
+        done.update(zip(batch, results, strict=True))
+    return ReplayResult([done[place] for place in range(len(plans))], (monotonic() - started) * 1000)
+
+
+def _batches(plans: Sequence[Plan]) -> list[list[int]]:
+    """Places of plans that can share an edge: no subscriber twice, since each replay begins with the attach."""
+    batches: list[list[int]] = []
+    times: dict[str, int] = {}
+    for place, one in enumerate(plans):
+        number = times[one.subscriber] = times.get(one.subscriber, -1) + 1
+        if number == len(batches):
+            batches.append([])
+        batches[number].append(place)
+    return batches
+
+
+async def _replay_at_one_edge(
+    plans: Sequence[Plan], capture: Sequence[SignallingMessage], queue: MessageQueue, options: ReplayOptions
+) -> list[RecordingResult]:
     site = Site.of(options.network or private_network())
     members = frozenset(role for one in plans for role in one.members)
     async with AsyncExitStack() as stack:
@@ -69,8 +91,7 @@ async def replay(
             await stations.start()
         session = await stack.enter_async_context(ClientSession(timeout=ClientTimeout(total=None)))
         running = _Replay(site, edge, enbs, stations, session, queue, options, capture)
-        results = [await running.one(plan_) for plan_ in plans]
-    return ReplayResult(results, (monotonic() - started) * 1000)
+        return [await running.one(one) for one in plans]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from ferret_deploy.replay_run import ReplayOptions, replay, run
 from ferret_deploy.report import print_result
 
 
-@click.command("replay")
+@click.command("replay", short_help="Replay a capture or a recording at edge NFs and compare.")
 @click.argument("source", metavar="FILE|RECORDING")
 @click.option("--subscriber", metavar="IMSI", help="Only this subscriber; IMSI, MSISDN or address.")
 @click.option("--service", default="volte", show_default=True, help="Only recordings of this service.")
