@@ -74,6 +74,20 @@ OWN_EVENTS: Final = frozenset(Event) - {
 }
 """Those that only our own code can cause."""
 
+FAILURES: Final = frozenset(
+    {
+        Event.EDGE_LOST,
+        Event.S1_LOST,
+        Event.HOLD_REFUSED,
+        Event.REPLAY_FAILED,
+        Event.RECONFIGURATION_FAILED,
+        Event.RESUME_REFUSED,
+        Event.UNFIT,
+        Event.OVERDUE,
+    }
+)
+"""Those that an operator has to hear of when they end a fallback; hanging up is none."""
+
 
 class Action(StrEnum):
     """What is done on the way into the next state; `ferret.fallback.controller` has one method for each."""
@@ -88,7 +102,8 @@ class Action(StrEnum):
     GIVE_UP = "undo what was done"
     CLEAR = "the call is over: undo what outlives it"
     UNDO_NEXT = "this is undone: undo the next thing"
-    UNDO_AGAIN = "wait a little and try again, or leave it"
+    PAUSE = "wait a little before it is tried again"
+    UNDO_AGAIN = "try again; after too many times leave it to the operator"
     END = "tell how it ended"
 
 
@@ -101,7 +116,6 @@ class Step(NamedTuple):
 
 _NEVER_BEGUN: Final = {
     Event.HUNG_UP: Step(State.DONE, Action.END),
-    Event.UNFIT: Step(State.ON_CORE, Action.END),
     Event.UE_RELEASED: Step(State.ON_CORE, Action.END),
     Event.S1_LOST: Step(State.ON_CORE, Action.END),
     Event.OVERDUE: Step(State.ON_CORE, Action.END),
@@ -119,6 +133,7 @@ _UNDER_WAY: Final = {
 _ROWS: Final[dict[State, dict[Event, Step]]] = {
     State.RECORDING: {
         Event.ESTABLISHED: Step(State.ELIGIBLE, Action.QUEUE),
+        Event.UNFIT: Step(State.ON_CORE, Action.END),
         Event.EDGE_LOST: Step(State.RECORDING, Action.NOTHING),  # it may be back by then
         **_NEVER_BEGUN,
     },
@@ -145,12 +160,15 @@ _ROWS: Final[dict[State, dict[Event, Step]]] = {
         **_UNDER_WAY,
     },
     State.AT_EDGE: {
-        **_UNDER_WAY,
+        Event.HUNG_UP: Step(State.RETURNING, Action.CLEAR),
+        Event.UE_RELEASED: Step(State.RETURNING, Action.GIVE_UP),
+        Event.EDGE_LOST: Step(State.RETURNING, Action.GIVE_UP),
         Event.S1_LOST: Step(State.AT_EDGE, Action.NOTHING),  # the core's association: the edge has its own
+        Event.RECALLED: Step(State.RETURNING, Action.GIVE_UP),
     },
     State.RETURNING: {
         Event.UNDONE: Step(State.RETURNING, Action.UNDO_NEXT),
-        Event.UNDO_FAILED: Step(State.RETURNING, Action.UNDO_AGAIN),
+        Event.UNDO_FAILED: Step(State.RETURNING, Action.PAUSE),
         Event.OVERDUE: Step(State.RETURNING, Action.UNDO_AGAIN),
         Event.HUNG_UP: Step(State.RETURNING, Action.CLEAR),
         Event.UE_RELEASED: Step(State.RETURNING, Action.NOTHING),
