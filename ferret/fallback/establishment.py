@@ -1,0 +1,141 @@
+"""When calls begin, stand and end, from what agents see: the controller's eyes (sans-IO).
+
+    watch = CallWatch()
+    for captured in queue: recorder.add(captured); watch.take(captured, now)
+    at watch.deadline(): for event in watch.look(recorder.finish().recordings): controller.receive(event, now)
+
+The hot path only peeks whether a message can begin, establish or end a call at all. Such messages come in bursts, one
+per hop and agent; once they have paused, the recordings are looked at, and they decide. A call is established where
+`ferret.replay.plan` would move it (200/ACK and dedicated bearer) and that bearer is for conversational voice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Final
+
+from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished
+from ferret.fallback.nas_counts import count_nas
+from ferret.protocols.gtpv2 import MessageType
+from ferret.protocols.summary import Kind, Protocol
+from ferret.records.decoding import doors
+from ferret.records.message import CapturedMessage, SignallingMessage
+from ferret.records.recording import CALLS, Recording
+from ferret.replay.plan import plan
+
+_SIP_MOMENTS: Final = frozenset({"INVITE", "ACK", "BYE", "CANCEL"})
+_GTPV2_MOMENTS: Final = frozenset(
+    str(int(one)) for one in (MessageType.CREATE_BEARER_RESPONSE, MessageType.DELETE_BEARER_REQUEST)
+)
+_QCI_VOICE: Final = 1  # TS 23.203 table 6.1.7
+_TRIED_AGAIN: Final = frozenset({"401 (INVITE)", "407 (INVITE)"})  # a challenge: the device comes back with credentials
+
+
+class Standing(StrEnum):
+    """How far a recorded call has come."""
+
+    BEGUN = "begun"
+    ESTABLISHED = "established"
+    ENDED = "ended"
+
+
+def is_moment(captured: CapturedMessage) -> bool:
+    """Whether this message can change a call's standing. Only peeks, never raises."""
+    peek = doors(captured.protocol).peek(captured.octets)
+    if peek is None:
+        return False
+    if captured.protocol is Protocol.GTPV2:
+        return peek.type in _GTPV2_MOMENTS
+    if captured.protocol is not Protocol.SIP:
+        return False
+    failed = peek.kind is Kind.RESPONSE and peek.type >= "300" and peek.correlation.endswith(" INVITE")
+    return failed or peek.type in _SIP_MOMENTS
+
+
+def standing(recording: Recording) -> Standing:
+    """How far the call of a recording has come."""
+    messages = recording.messages
+    if _ended(messages):
+        return Standing.ENDED
+    planned = plan(
+        subscriber=recording.subscriber, service=recording.service, messages=[*recording.context, *recording.entries]
+    )
+    if planned.reconfigure_after is not None and any(map(_asks_for_voice, messages)):
+        return Standing.ESTABLISHED
+    return Standing.BEGUN
+
+
+def _ended(messages: Sequence[SignallingMessage]) -> bool:
+    """A BYE, or an INVITE that failed at every hop; where no SIP is to be seen, the bearer's release."""
+    invites = {m.index for m in messages if m.name == "INVITE"}
+    if not invites:
+        return any(m.name == "BYE" or _is_gtpv2(m, MessageType.DELETE_BEARER_REQUEST) for m in messages)
+    if any(m.name == "BYE" for m in messages):
+        return True
+    finals = [m for m in messages if m.answers in invites and m.accepted is not None]
+    if any(m.accepted or m.name in _TRIED_AGAIN for m in finals):
+        return False
+    return invites <= {m.answers for m in finals}
+
+
+def _is_gtpv2(message: SignallingMessage, kind: MessageType) -> bool:
+    return message.protocol is Protocol.GTPV2 and message.octets[1:2] == bytes((kind,))
+
+
+def _asks_for_voice(message: SignallingMessage) -> bool:
+    if message.captured.flaws or not _is_gtpv2(message, MessageType.CREATE_BEARER_REQUEST):
+        return False
+    way = doors(Protocol.GTPV2)
+    parameters = way.parameters(way.decode(message.octets))
+    return any(path.endswith("/QCI") and value == _QCI_VOICE for path, value in parameters)
+
+
+class CallWatch:
+    """Tells what is new about calls. Times in seconds.
+
+    `settle`: how long such messages must have paused, so that every agent's copy has come. It is spent before the call
+    is held, so nobody hears it. `latest`: after so long it is looked all the same, on a host that is never quiet.
+    """
+
+    def __init__(self, *, settle: float = 0.02, latest: float = 0.2) -> None:
+        self._settle = settle
+        self._latest = latest
+        self._first: float | None = None  # moment that has not been looked at
+        self._last = 0.0
+        self._known: dict[Call, Standing] = {}
+
+    def take(self, captured: CapturedMessage, now: float) -> None:
+        """Take what an agent has seen."""
+        if is_moment(captured):
+            self._first = now if self._first is None else self._first
+            self._last = now
+
+    def deadline(self) -> float | None:
+        """When `look` wants to be called; None: nothing can have changed."""
+        return None if self._first is None else min(self._last + self._settle, self._first + self._latest)
+
+    def look(self, recordings: Iterable[Recording]) -> list[CallBegun | CallEstablished | CallEnded]:
+        """What is new. `recordings`: everything recorded; what is dropped from them for good can be `forget`-ed."""
+        self._first = None
+        events: list[CallBegun | CallEstablished | CallEnded] = []
+        for recording in recordings:
+            call = Call(recording.subscriber, recording.service, recording.number)
+            if recording.service not in CALLS or self._known.get(call) is Standing.ENDED:
+                continue
+            before, after = self._known.get(call), standing(recording)
+            if before is Standing.ESTABLISHED and after is Standing.BEGUN:
+                continue  # it never becomes less
+            if before is None:
+                events.append(CallBegun(call))
+            if after is Standing.ESTABLISHED and before is not after:
+                entries = (*recording.context, *recording.entries)
+                events.append(CallEstablished(call, recording, count_nas(entry.message for entry in entries)))
+            if after is Standing.ENDED:
+                events.append(CallEnded(call))
+            self._known[call] = after
+        return events
+
+    def forget(self, call: Call) -> None:
+        """This call's recording is gone and will not come back."""
+        self._known.pop(call, None)

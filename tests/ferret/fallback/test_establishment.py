@@ -1,0 +1,155 @@
+"""When calls begin, stand and end, and NAS COUNTs, in captures of real networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from ferret.fallback.establishment import CallWatch, Standing, is_moment, standing
+from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished, NasCounts
+from ferret.fallback.nas_counts import NasCounter, count_nas
+from ferret.protocols.summary import Protocol
+from ferret.records.message import CapturedMessage, Endpoint
+from ferret.records.recorder import Capture, Recorder
+from ferret.records.recording import Recording
+from ferret.replay.device import Device
+from ferret_agents.capture.reader import read
+from ferret_agents.offline import agents
+from ferret_agents.pipeline import record_file
+from ferret_agents.roles import find_network
+
+
+@cache
+def _capture(path: Path) -> Capture:
+    return record_file(path).capture
+
+
+@pytest.fixture
+def calls(capture: Callable[[str], Path]) -> Callable[[str], dict[str, Recording]]:
+    """The calls of one of the project's captures, by their names."""
+    return lambda name: {r.id: r for r in _capture(capture(name)).recordings if r.service in ("volte", "video")}
+
+
+def in_real_time(path: Path) -> list[tuple[float, object]]:
+    """Every event of a watch that sees a capture as its agents did, with the time (s) since its first message."""
+    messages = read(path).messages
+    network = find_network(messages)
+    recorder = Recorder(lambda endpoint, message: network.resolve(endpoint, message.protocol))
+    watch, events = CallWatch(), []
+    begun = messages[0].captured_at_ns
+
+    def look() -> None:
+        at = watch.deadline()
+        events.extend((at or 0.0, event) for event in watch.look(recorder.finish().recordings))
+
+    for message in agents(messages, network):
+        now = (message.captured_at_ns - begun) / 1e9
+        while (deadline := watch.deadline()) is not None and deadline <= now:
+            look()
+        recorder.add(message)
+        watch.take(message, now)
+    look()
+    return events
+
+
+def test_a_recorded_call_begins_stands_and_ends_in_real_time(capture: Callable[[str], Path]) -> None:
+    path = capture("open5gs-volte.pcap")
+    events = in_real_time(path)
+    assert [type(event) for _, event in events] == [CallBegun, CallEstablished, CallEnded]
+    assert {event.call for _, event in events} == {Call("999700000000002", "volte", 1)}  # type: ignore[attr-defined]
+
+
+def test_both_halves_of_a_call_are_told_apart(capture: Callable[[str], Path]) -> None:
+    events = [event for _, event in in_real_time(capture("volte-call-full.pcap"))]
+    for subscriber in ("999700000000020", "999700000000021"):
+        own = [type(event) for event in events if event.call.subscriber == subscriber]  # type: ignore[attr-defined]
+        assert own == [CallBegun, CallEstablished, CallEnded]
+
+
+def test_a_call_is_established_after_its_last_ack_and_before_its_bye(capture: Callable[[str], Path]) -> None:
+    path = capture("volte-call-full.pcap")
+    (event,) = [e for _, e in in_real_time(path) if isinstance(e, CallEstablished) and e.call.subscriber.endswith("20")]
+    names = [message.name for message in event.recording.messages]
+    assert event.recording.complete
+    assert names.count("ACK") == 3
+    assert "BYE" not in names
+    assert event.counts is not None
+    assert event.counts.exact
+
+
+@pytest.mark.parametrize("name", ["volte-call-full.pcap", "open5gs-volte.pcap", "kamailio-ims-call.pcap"])
+def test_a_whole_call_has_ended(calls: Callable[[str], dict[str, Recording]], name: str) -> None:
+    assert {standing(recording) for recording in calls(name).values()} == {Standing.ENDED}
+
+
+def test_calls_without_a_bearer_for_voice_are_never_established(capture: Callable[[str], Path]) -> None:
+    events = [event for _, event in in_real_time(capture("kamailio-ims-call.pcap"))]
+    assert {type(event) for event in events} == {CallBegun, CallEnded}
+
+
+def test_a_call_that_was_refused_has_ended(calls: Callable[[str], dict[str, Recording]]) -> None:
+    refused = [r for r in calls("volte-multi-6.pcap").values() if not any(m.name == "BYE" for m in r.messages)]
+    for recording in refused:
+        assert any(m.accepted is False for m in recording.messages if m.name.endswith("(INVITE)"))
+        assert standing(recording) is Standing.ENDED
+    assert refused
+
+
+def test_only_few_messages_are_moments(capture: Callable[[str], Path]) -> None:
+    messages = read(capture("volte-call-full.pcap")).messages
+    moments = [message for message in messages if is_moment(message)]
+    assert 0 < len(moments) < len(messages) / 5
+
+
+def test_what_is_no_message_is_no_moment() -> None:
+    end = Endpoint("10.0.0.1", 1)
+    for protocol in Protocol:
+        for octets in (b"", b"\x48\x60", b"INVITE", b"BYE x SIP/2.0\r\n\r\n"[:5]):
+            assert not is_moment(CapturedMessage(protocol, 0, end, end, octets))
+
+
+def test_a_watch_looks_once_messages_have_paused(capture: Callable[[str], Path]) -> None:
+    moment = next(m for m in read(capture("volte-call-full.pcap")).messages if is_moment(m))
+    watch = CallWatch(settle=0.02, latest=0.05)
+    assert watch.deadline() is None
+    watch.take(moment, 1.0)
+    watch.take(moment, 1.01)
+    assert watch.deadline() == pytest.approx(1.03)
+    for hundredth in range(2, 10):
+        watch.take(moment, 1.0 + hundredth / 100)
+    assert watch.deadline() == pytest.approx(1.05)
+    assert watch.look([]) == []
+    assert watch.deadline() is None
+
+
+def test_what_has_been_told_is_not_told_again(calls: Callable[[str], dict[str, Recording]]) -> None:
+    watch = CallWatch()
+    recordings = list(calls("volte-call-full.pcap").values())
+    assert len(watch.look(recordings)) == 4  # begun and ended, of two
+    assert watch.look(recordings) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["volte-call-full.pcap", "open5gs-volte.pcap", "volte-multi-6.pcap", "open5gs-idle-paging.pcap"]
+)
+def test_counts_without_keys_are_those_with_keys(capture: Callable[[str], Path], name: str) -> None:
+    found = _capture(capture(name))
+    compared = 0
+    for subscriber in found.subscribers:
+        device, counter = Device(), NasCounter()
+        for message in found.messages:
+            if subscriber.key in message.subscribers:
+                device.take(message)
+                counter.take(message)
+                if device.security is not None and device.security.downlink_count and counter.counts:
+                    keyed = NasCounts(device.security.uplink_count, device.security.downlink_count)
+                    assert counter.counts == keyed, message.index
+                    compared += 1
+    assert compared > 10
+
+
+def test_a_device_that_was_never_seen_has_no_counts() -> None:
+    assert count_nas([]) is None
