@@ -100,11 +100,16 @@ class LiveAgent:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._writable = -1  # a descriptor of the queue that is watched for room
         self._looked_for_queue = float("-inf")
+        self._no_queue = ""  # why there is none, as last logged
+        self._told_loss: dict[str, int] = {}  # as last logged
 
     # Life
 
     def open(self) -> None:
-        """Open the socket; frames from now on are kept for `start`. Raises ConfigError."""
+        """Open the socket; frames from now on are kept for `start`. Raises ConfigError.
+
+        It belongs to the network namespace that the thread is in now, wherever the agent runs later.
+        """
         if self._source is None:
             self._source = PacketSource(
                 self._wanted,
@@ -208,7 +213,6 @@ class LiveAgent:
     def _lost(self, frames: int) -> None:
         """The kernel dropped frames. Each may have been a message: the hole is at least as wide."""
         self._number += frames
-        _log.warning("kernel_dropped_frames", agent=self.config.agent, frames=frames)
 
     def _offer(self, message: CapturedMessage) -> None:
         if self._addresses and not self._is_ours(message):
@@ -244,6 +248,7 @@ class LiveAgent:
                 self._offer(message)
         self._source.update()
         self._tell_damage()
+        self._tell_loss()
         self._look_for_queue(self._loop.time())
         if self._outbox.waiting:
             self._flush()
@@ -261,6 +266,16 @@ class LiveAgent:
         if len(ledger.ignored) > _KINDS:
             rare = sorted(ledger.ignored, key=lambda kind: ledger.ignored[kind])[: _KINDS // 2]
             ledger.ignored["other"] += sum(ledger.ignored.pop(kind) for kind in rare if kind != "other")
+
+    def _tell_loss(self) -> None:
+        """Log what was lost since the last time, in one line."""
+        lost = {str(reason): number for reason, number in self._outbox.dropped.items()}
+        if self._source is not None and self._source.dropped:
+            lost["kernel"] = self._source.dropped
+        if lost != self._told_loss:
+            fresh = {reason: number - self._told_loss.get(reason, 0) for reason, number in lost.items()}
+            _log.warning("messages_lost", agent=self.config.agent, lost=fresh, waiting=self._outbox.waiting)
+            self._told_loss = lost
 
     # To the queue
 
@@ -310,8 +325,11 @@ class LiveAgent:
         try:
             queue = self._reopen()
         except QueueError as error:
-            _log.warning("no_queue", agent=self.config.agent, reason=str(error), waiting=self._outbox.waiting)
+            if self._no_queue != str(error):
+                self._no_queue = str(error)
+                _log.warning("no_queue", agent=self.config.agent, reason=self._no_queue)
             return
+        self._no_queue = ""
         self._reopened = queue
         self._outbox.use(queue)
         _log.info("queue_opened", agent=self.config.agent, waiting=self._outbox.waiting)
@@ -352,6 +370,11 @@ class LiveAgent:
             interrupted=source.interrupted if source else 0,
             last_number=self._number,
         )
+
+    @property
+    def down(self) -> tuple[str, ...]:
+        """The interfaces that nothing can be captured from right now."""
+        return self._source.down if self._source is not None else self.config.interfaces
 
     @property
     def has_queue(self) -> bool:

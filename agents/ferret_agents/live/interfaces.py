@@ -54,20 +54,20 @@ def _interface(name: str) -> Interface:
     return Interface(name, index, link_type, hardware == _ARPHRD_LOOPBACK)
 
 
-def is_up(name: str) -> bool:
-    """Whether an interface is there and up."""
+def is_up(name: str, asking: socket.socket) -> bool:
+    """Whether an interface is there and up, in the network namespace of a socket."""
     try:
-        return bool(_ask(name, _SIOCGIFFLAGS) & _IFF_UP)
-    except OSError:
+        return bool(_ask(name, _SIOCGIFFLAGS, asking) & _IFF_UP)
+    except (OSError, ValueError):  # ValueError: the socket is closed
         return False
 
 
 def _hardware_type(name: str) -> int:
-    return _ask(name, _SIOCGIFHWADDR)
-
-
-def _ask(name: str, request: int) -> int:
-    """By ioctl (netdevice(7)): /sys shows the interfaces of the namespace that it was mounted in."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        answer = fcntl.ioctl(asking, request, _IFREQ.pack(name.encode(), 0, b""))
+        return _ask(name, _SIOCGIFHWADDR, asking)
+
+
+def _ask(name: str, request: int, asking: socket.socket) -> int:
+    """By ioctl (netdevice(7)): /sys shows the interfaces of the namespace that it was mounted in."""
+    answer = fcntl.ioctl(asking, request, _IFREQ.pack(name.encode(), 0, b""))
     return int(_IFREQ.unpack(answer)[1])

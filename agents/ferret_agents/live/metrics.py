@@ -11,7 +11,6 @@ from prometheus_client.registry import Collector
 
 from ferret_agents.live.agent import LiveAgent
 from ferret_agents.live.counters import LAG_BOUNDS_NS
-from ferret_agents.live.interfaces import is_up
 
 _NS_PER_S = 1e9
 
@@ -73,7 +72,7 @@ def _gauge(name: str, text: str, value: int) -> GaugeMetricFamily:
 
 def faults(agent: LiveAgent) -> list[str]:
     """What keeps an agent from its work right now, in words."""
-    found = [f"the interface {name} is down" for name in agent.config.interfaces if not is_up(name)]
+    found = [f"the interface {name} is down" for name in agent.down]
     if not agent.has_queue:
         found.append("there is no queue to put messages into: is the recorder running?")
     counters, limits = agent.counters, agent.config.buffer

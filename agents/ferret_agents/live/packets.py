@@ -20,7 +20,7 @@ from ferret.errors import ConfigError
 from ferret_agents.capture.files import Record
 from ferret_agents.live.bpf import REJECT_ALL, Instruction, attach
 from ferret_agents.live.filter import RAW_IP, Interface, Wanted, build
-from ferret_agents.live.interfaces import link_type_of
+from ferret_agents.live.interfaces import is_up, link_type_of
 
 LARGEST_FRAME: Final = 0x40000  # octets; segmentation offload makes frames of 64 kB and more
 RECEIVE_BUFFER: Final = 8 << 20  # octets asked of the kernel
@@ -148,6 +148,11 @@ class PacketSource:
         """Once nothing waits any more: tell what was dropped behind the last frame."""
         self.update()
         self._tell(self.dropped & 0xFFFFFFFF, lost)
+
+    @property
+    def down(self) -> tuple[str, ...]:
+        """The interfaces that are down or gone; all of them once the socket is closed."""
+        return tuple(one.name for one in self._interfaces if not is_up(one.name, self._socket))
 
     def refilter(self, wanted: Wanted) -> None:
         """Change the filter at once, without losing a frame. Raises ConfigError."""

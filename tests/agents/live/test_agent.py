@@ -463,6 +463,29 @@ def test_vlan_tags_are_seen_through_where_frames_leave_and_where_they_come_in(
     in_namespace(scenario)
 
 
+def test_an_agent_stays_in_the_namespace_that_it_was_opened_in(
+    in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace
+) -> None:
+    agent = LiveAgent(config(MME), queue)
+    ends: list[socket.socket] = []
+
+    async def open_there() -> None:
+        agent.open()
+        ends.extend((udp(MME, 2123), udp(SGW, 2123)))
+
+    async def scenario() -> None:
+        agent.start(asyncio.get_running_loop())
+        assert faults(agent) == []
+        ends[0].sendto(sample.gtpv2, (SGW, 2123))
+        await until(lambda: agent.counters.queued == 1)
+        assert_exact(await agent.stop())
+        for end in ends:
+            end.close()
+
+    in_namespace(open_there)
+    in_namespace(scenario)
+
+
 def test_a_filter_is_changed_without_losing_a_frame(
     in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace
 ) -> None:
