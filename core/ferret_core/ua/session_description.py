@@ -12,6 +12,7 @@ from ferret_core.ua.events import MediaSession
 SENDING: Final = frozenset({"sendrecv", "sendonly"})
 _TELEPHONE_EVENT: Final = "telephone-event"
 _AS: Final = 41  # kbit/s: AMR-WB at 12.65 kbit/s with IPv4, UDP and RTP (IR.92 clause 3.2.3, TS 26.114 annex K)
+_AS_HELD: Final = 16  # kbit/s: comfort noise and RTCP, while one side or both are on hold
 _RS: Final = 600  # bit/s, RTCP of senders (IR.92 clause 3.2.4)
 _RR: Final = 2000  # bit/s, RTCP of receivers
 
@@ -191,7 +192,10 @@ def _chosen(media: Media, codecs: Sequence[CodecOffer]) -> list[Codec]:
 
 
 def _audio(port: int, proto: str, formats: Sequence[Codec], conditions: Sequence[str], direction: str) -> list[str]:
-    lines = [f"m=audio {port} {proto} {' '.join(one.format for one in formats)}", f"b=AS:{_AS}"]
+    lines = [
+        f"m=audio {port} {proto} {' '.join(one.format for one in formats)}",
+        f"b=AS:{_AS if direction == 'sendrecv' else _AS_HELD}",
+    ]
     lines += [f"b=RS:{_RS}", f"b=RR:{_RR}"]
     for one in formats:
         lines.append(f"a=rtpmap:{one.format} {one.name}")

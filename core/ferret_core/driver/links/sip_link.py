@@ -1,6 +1,6 @@
-"""SIP between members (Mw): one transaction layer on UDP port 5060.
+"""SIP between CSCFs (Mw), and with UEs (Gm): one transaction layer on UDP port 5060.
 
-The CSCFs of the edge make their own 100 and ACK (every output is compared), so the layer only repeats what was sent
+The CSCFs make their own 100 and ACK (every output is compared), so the layer only repeats what was sent
 and absorbs what was repeated.
 """
 
@@ -26,11 +26,19 @@ log = structlog.get_logger(__name__)
 
 
 class SipLink(Link):
-    """A CSCF's SIP port. `peers` are the other members' addresses."""
+    """A CSCF's SIP port. `peers` are the other CSCFs' hosts; `others` is what anybody else is, None: a stranger."""
 
-    def __init__(self, address: str, peers: Mapping[str, Role], arrived: Arrived) -> None:
+    def __init__(
+        self,
+        address: str,
+        peers: Mapping[str, Role],
+        arrived: Arrived,
+        *,
+        others: tuple[Role, Interface] | None = None,
+    ) -> None:
         self._address = address
         self._peers = peers
+        self._others = others
         self._arrived = arrived
         self._layer = TransactionLayer(acknowledges=False)
         self._socket: UdpTransport | None = None
@@ -83,10 +91,11 @@ class SipLink(Link):
             else:
                 message, source = event.message, event.source
             role = self._peers.get(source.rpartition(":")[0] or source)
-            if role is None:
+            known = self._others if role is None else (role, Interface.MW)
+            if known is None:
                 log.warning("sip_from_stranger", peer=source)
                 continue
-            self._arrived(Received(Interface.MW, Peer(role, source), message))
+            self._arrived(Received(known[1], Peer(known[0], source), message))
 
 
 def address_of(destination: str) -> Address:

@@ -1,0 +1,253 @@
+"""A device of the lab at work: attached through an emulated base station, with a SIP user agent on its ims bearer.
+
+Its datagrams are IP packets in its bearers, dedicated ones where a packet filter of theirs fits (TS 23.401 clause
+4.7.2.1); what comes for its SIP port goes to the user agent, what comes for others to `media`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from random import Random
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from ferret.errors import DecodeError, LocalMisuseError
+from ferret.protocols.gtpv2 import Pco, PcoContainer, PcoId
+from ferret.protocols.gtpv2.tft import PacketFilter, Tft
+from ferret.records.message import Role
+from ferret.transport.endpoint import Address
+from ferret_core.driver.configuration import LabNetwork, LabSubscriber
+from ferret_core.driver.ports import SIP_PORT
+from ferret_core.driver.user_agent import UserAgentDriver
+from ferret_core.enb.driver import Arrival, EnbDriver
+from ferret_core.enb.esm import EpsBearer
+from ferret_core.enb.ue import EmmState, Ue
+from ferret_core.enb.usim import Usim
+from ferret_core.ua import MediaSession, ResourcesWanted, UaConfiguration, UaEvent, UserAgent
+from ferret_core.ua.packets import Datagram, PacketMaker, PacketReader
+from ferret_core.user_plane import flow_of, matches
+
+log = structlog.get_logger(__name__)
+INTERNET: Final = "internet"
+IMS: Final = "ims"
+_RESERVATION: Final = 10.0  # s that a dedicated bearer may take
+_WISHES: Final = (PcoId.P_CSCF_IPV4_ADDRESS, PcoId.DNS_SERVER_IPV4_ADDRESS, PcoId.IPV4_LINK_MTU)
+_OPTIONS: Final = Pco(tuple(PcoContainer(one, b"") for one in _WISHES))
+
+
+class Cell:
+    """The devices of one base station: gives each of them the packets that arrive for it."""
+
+    def __init__(self, driver: EnbDriver) -> None:
+        self.driver = driver
+        self._devices: dict[str, Device] = {}
+        driver.arrived = self._arrived
+
+    def add(self, device: Device) -> None:
+        """A device has come."""
+        self._devices[device.ue.imsi] = device
+
+    def _arrived(self, arrival: Arrival) -> None:
+        device = self._devices.get(arrival.imsi)
+        if device is not None:
+            device.arrived(arrival)
+
+
+class Device:
+    """One subscriber's device. `media`, if set, gets datagrams for ports other than SIP's, their EBI and their time."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        lab: LabNetwork,
+        subscriber: LabSubscriber,
+        random: Random,
+        *,
+        ringing_seconds: float | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`ringing_seconds`: how long the device lets a call ring, either way; None: as long as the network."""
+        self.subscriber = subscriber
+        self.usim = Usim(subscriber.imsi, subscriber.milenage)
+        self.ue = Ue(subscriber.imsi, usim=self.usim, plmn=lab.plmn)
+        self.cell = cell
+        self.media: Callable[[Datagram, int, float], None] | None = None
+        self.sip: UserAgentDriver | None = None  # once there is an ims PDN connection
+        self._lab = lab
+        self._random = random
+        self._ringing_seconds = ringing_seconds
+        self._clock = clock
+        self._maker = PacketMaker()
+        self._reader = PacketReader()
+        cell.add(self)
+
+    # ---- bearers
+
+    def default_bearer(self, apn: str) -> EpsBearer | None:
+        """The default bearer of a PDN connection; None without one."""
+        bearers = self.ue.esm.bearers.values()
+        return next((one for one in bearers if not one.linked_ebi and one.apn.partition(".")[0] == apn), None)
+
+    def dedicated_bearers(self, apn: str = IMS) -> list[EpsBearer]:
+        """The dedicated bearers of a PDN connection."""
+        default = self.default_bearer(apn)
+        return [one for one in self.ue.esm.bearers.values() if default is not None and one.linked_ebi == default.ebi]
+
+    @property
+    def address(self) -> str:
+        """The device's address on the ims PDN connection. Raises LocalMisuseError without one."""
+        default = self.default_bearer(IMS)
+        if default is None:
+            raise LocalMisuseError("the device has no ims PDN connection")
+        return default.address
+
+    # ---- procedures
+
+    async def attach(self, *, within: float = 5.0) -> None:
+        """Attach with the default bearer of the internet APN. Raises TimeoutError."""
+        driver = self.cell.driver
+        driver.perform(driver.enb.attach(self.ue, INTERNET, pco=_OPTIONS.encode()))
+        await driver.until(
+            lambda: self.ue.state is EmmState.REGISTERED and self.default_bearer(INTERNET) is not None, within=within
+        )
+
+    async def connect_ims(self, *, within: float = 5.0) -> None:
+        """Get the ims PDN connection, and a user agent on it. Raises TimeoutError."""
+        driver = self.cell.driver
+        driver.perform(driver.enb.connect_pdn(self.ue, IMS, pco=_OPTIONS.encode()))
+        await driver.until(lambda: self.default_bearer(IMS) is not None, within=within)
+        own, lab = self.subscriber, self._lab
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        configuration = UaConfiguration(
+            address=f"{host}:{SIP_PORT}",
+            proxy=self._pcscf(),
+            identity=f"sip:{own.imsi}@{lab.ims_domain}",
+            private_identity=f"{own.imsi}@{lab.ims_domain}",
+            domain=lab.ims_domain,
+            ringing_seconds=self._ringing_seconds,
+        )
+        self.sip = _DeviceAgent(self, UserAgent(configuration, self._random, usim=self.usim), self._clock)
+
+    async def detach(self, *, within: float = 5.0) -> None:
+        """Leave the network. Raises TimeoutError."""
+        driver = self.cell.driver
+        driver.perform(driver.enb.detach(self.ue))
+        await driver.until(lambda: self.ue.is_gone, within=within)
+        self.stop()
+
+    def stop(self) -> None:
+        """No timer runs any more."""
+        if self.sip is not None:
+            self.sip.stop()
+            self.sip = None
+
+    def _pcscf(self) -> str:
+        """The P-CSCF as the lab has it: `Esm` keeps no protocol configuration options."""
+        return self._lab.sip_address(Role.PCSCF)
+
+    # ---- packets
+
+    def send(self, datagram: Datagram, *, service: int = 0) -> float:
+        """Send a datagram on the bearer that is for it; when it left (seconds, monotonic).
+
+        Raises LocalMisuseError without a bearer.
+        """
+        at = self._clock()
+        for packet in self._maker.packets(datagram, service=service):
+            at = self.cell.driver.send_uplink(self.ue, self._bearer_for(packet), packet)
+        return at
+
+    def _bearer_for(self, packet: bytes) -> int:
+        flow = flow_of(packet)
+        default = next(
+            (
+                one
+                for one in self.ue.esm.bearers.values()
+                if not one.linked_ebi and flow is not None and one.address == flow.source
+            ),
+            None,
+        )
+        if default is None or flow is None:
+            raise LocalMisuseError("the device has no bearer for this packet")
+        best = (256, default.ebi)
+        for bearer in self.ue.esm.bearers.values():
+            if bearer.linked_ebi == default.ebi:
+                for one in filters_of(bearer):
+                    if one.precedence < best[0] and matches(one, flow, uplink=True):
+                        best = (one.precedence, bearer.ebi)
+        return best[1]
+
+    def arrived(self, arrival: Arrival) -> None:
+        """A packet has come on a bearer."""
+        datagram = self._reader.receive(arrival.packet, arrival.at)
+        if datagram is None:
+            return
+        if datagram.destination[1] == SIP_PORT and self.sip is not None:
+            self.sip.received(datagram.payload, datagram.source)
+        elif self.media is not None:
+            self.media(datagram, arrival.ebi, arrival.at)
+
+    async def reserved(self, media: MediaSession, *, within: float = _RESERVATION) -> None:
+        """Wait for the dedicated bearer of a call's media. Raises TimeoutError."""
+        local, remote = (media.local_address, media.local_port), (media.remote_address, media.remote_port)
+        (packet,) = PacketMaker().packets(Datagram(local, remote, b""))
+        default = self.default_bearer(IMS)
+
+        def is_there() -> bool:
+            return default is not None and self._bearer_for(packet) != default.ebi
+
+        await self.cell.driver.until(is_there, within=within)
+
+
+class _DeviceAgent(UserAgentDriver):
+    """The device's user agent: its datagrams go over bearers; its calls wait for their dedicated bearer."""
+
+    def __init__(self, device: Device, agent: UserAgent, clock: Callable[[], float]) -> None:
+        super().__init__(agent, clock=clock)
+        self._device = device
+        self._reserving: set[asyncio.Task[None]] = set()
+
+    def take(self, events: Iterable[UaEvent]) -> None:
+        """As any; and reserve what a call wants."""
+        told = list(events)
+        super().take(told)
+        for event in told:
+            if isinstance(event, ResourcesWanted):
+                task = asyncio.ensure_future(self._reserve(event))
+                self._reserving.add(task)
+                task.add_done_callback(self._reserving.discard)
+
+    def stop(self) -> None:
+        """No timer runs and nothing is waited for any more."""
+        super().stop()
+        for task in self._reserving:
+            task.cancel()
+
+    async def _reserve(self, event: ResourcesWanted) -> None:
+        try:
+            await self._device.reserved(event.media)
+        except TimeoutError:
+            log.warning("bearer_not_reserved", call=event.call)
+            if event.call in self.agent.calls:
+                self.take(self.agent.reject(event.call, self._clock(), 580, "Precondition Failure"))
+            return
+        if event.call in self.agent.calls:
+            self.take(self.agent.resources_ready(event.call, self._clock()))
+
+    def _send(self, octets: bytes, destination: Address) -> None:
+        host, _, port = self.agent.configuration.address.rpartition(":")
+        try:
+            self._device.send(Datagram((host.strip("[]"), int(port)), destination, octets))
+        except LocalMisuseError as error:
+            log.warning("sip_not_sent", reason=str(error))
+
+
+def filters_of(bearer: EpsBearer) -> tuple[PacketFilter, ...]:
+    """The packet filters of a dedicated bearer; () where they cannot be read."""
+    try:
+        return Tft.decode(bearer.tft).packet_filters
+    except DecodeError:
+        return ()

@@ -1,0 +1,170 @@
+"""The lab's core on real sockets, a base station, devices and a remote party, for one test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import pytest
+
+from ferret.errors import ConfigError
+from ferret.protocols import diameter, sip
+from ferret.records.message import Role
+from ferret.transport.endpoint import Address
+from ferret.transport.sctp import SctpTransport, choose
+from ferret.transport.udp import UdpTransport
+from ferret_core.driver.configuration import LabNetwork
+from ferret_core.driver.core_set import CoreSet
+from ferret_core.driver.device import Cell, Device
+from ferret_core.driver.places import Places
+from ferret_core.driver.ports import S1AP_PORT
+from ferret_core.driver.user_agent import RemoteParty, UserAgentDriver
+from ferret_core.enb import Enb
+from ferret_core.enb.driver import EnbDriver
+from ferret_core.nf import Received, Send
+from ferret_core.ua import Ended, Established, Registered, Ringing
+
+BOB = "sip:bob@remote.example"
+
+
+@dataclass
+class Scene:
+    """What a test acts with. `spoken`: the names of the messages that each NF has sent."""
+
+    lab: LabNetwork
+    core: CoreSet
+    station: EnbDriver
+    cell: Cell
+    remote: RemoteParty
+    spoken: dict[Role, list[str]] = field(default_factory=dict)
+    devices: list[Device] = field(default_factory=list)
+    media: list[tuple[bytes, Address]] = field(default_factory=list)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)  # `media` has something
+    media_socket: UdpTransport | None = None
+
+    def voice(self, octets: bytes, source: Address) -> None:
+        """A packet has come to the remote party's media port."""
+        self.media.append((octets, source))
+        self.heard.set()
+
+    def device(self, number: int = 0, **more: Any) -> Device:
+        """The device of a subscriber."""
+        device = Device(self.cell, self.lab, self.lab.subscribers[number], Random(100 + number), **more)
+        self.devices.append(device)
+        return device
+
+    async def registered(self, number: int = 0, **more: Any) -> Device:
+        """A device that is attached, has its ims PDN connection and is registered."""
+        device = self.device(number, **more)
+        await device.attach()
+        await device.connect_ims()
+        agent(device).register()
+        await agent(device).wait_for(Registered)
+        return device
+
+    async def call(self, caller: UserAgentDriver, called: UserAgentDriver, uri: str) -> str:
+        """A call, answered."""
+        name = caller.call(uri)
+        await called.wait_for(Ringing)
+        called.answer(name)
+        await caller.wait_for(Established)
+        await called.wait_for(Established)
+        return name
+
+    def uri(self, number: int = 0) -> str:
+        """What a subscriber is called by."""
+        return f"sip:{self.lab.subscribers[number].msisdn}@{self.lab.ims_domain}"
+
+    async def ended(self, *agents: UserAgentDriver) -> list[Ended]:
+        """The call is over for all of these."""
+        return [await one.wait_for(Ended) for one in agents]
+
+    async def without_bearers(self, device: Device) -> None:
+        """The device, the base station and the core have no dedicated bearer of it any more."""
+        await self.station.until(lambda: not device.dedicated_bearers())
+        await self.core.until(lambda: set(self.bearers().values()) == {2 * len(self.attached())})
+
+    def bearers(self) -> dict[Role, int]:
+        """How many bearers MME, SGW and PGW have."""
+        return {role: self.core.nfs[role].node.nf.leftovers()["bearers"] for role in (Role.MME, Role.SGW, Role.PGW)}
+
+    def attached(self) -> list[Device]:
+        """The devices that have bearers."""
+        return [one for one in self.devices if one.ue.esm.bearers]
+
+
+def agent(device: Device) -> UserAgentDriver:
+    """The user agent of a device that has one."""
+    assert device.sip is not None
+    return device.sip
+
+
+@asynccontextmanager
+async def scene(sctp: SctpTransport, network: str = "127.0.140.0/24") -> AsyncIterator[Scene]:
+    """Build everything, and take it down."""
+    lab = LabNetwork(Places.loopback(network))
+    core = CoreSet(lab, sctp=sctp, random=lambda role: Random(str(role)))
+    mme = lab.places.address(Role.MME)
+    enb = Enb(address=lab.places.address(Role.ENB), random=Random(1), mme=mme, plmn=lab.plmn, tac=lab.tac)
+    station = EnbDriver(enb, mme=(mme, S1AP_PORT), sctp=sctp)
+    remote = RemoteParty(BOB, lab.sip_address(Role.REMOTE), lab.sip_address(Role.ICSCF), Random(2))
+    made = Scene(lab, core, station, Cell(station), remote)
+    for role, nf in core.nfs.items():
+        nf.node.tap = _tap(made.spoken.setdefault(role, []))
+    async with core:
+        try:
+            await station.start()
+            await remote.start()
+            made.media_socket = await UdpTransport.bind(lab.places.address(Role.REMOTE), 49000, made.voice)
+            yield made
+        finally:
+            for device in made.devices:
+                device.stop()
+            remote.stop()
+            station.stop()
+            if made.media_socket is not None:
+                made.media_socket.close()
+
+
+def _tap(names: list[str]) -> Callable[[Received | Send], None]:
+    def tapped(event: Received | Send) -> None:
+        if isinstance(event, Send):
+            message = event.message
+            if isinstance(message, sip.Message):
+                names.append(sip.summarise(message).name)
+            elif isinstance(message, diameter.Message):
+                names.append(diameter.summarise(message).name)
+            else:
+                names.append(message.name)
+
+    return tapped
+
+
+Play = Callable[[Callable[[Scene], Awaitable[None]]], None]
+
+
+@pytest.fixture(scope="session")
+def sctp_transport() -> SctpTransport:
+    """Whatever SCTP this machine has; without any the test is skipped, loudly."""
+    try:
+        return choose().transport
+    except ConfigError as error:
+        pytest.skip(f"the lab's procedures are NOT tested on sockets: {error}")
+
+
+@pytest.fixture
+def play(sctp_transport: SctpTransport) -> Iterator[Play]:
+    """Plays a coroutine function on a scene of its own, within 20 seconds."""
+
+    def run(act: Callable[[Scene], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            async with asyncio.timeout(20), scene(sctp_transport) as made:
+                await act(made)
+
+        asyncio.run(whole())
+
+    yield run
