@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, field
 from heapq import heappop, heappush
 from ipaddress import ip_network
 from random import Random
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from ferret.errors import ConfigError
 from ferret_deploy.lab.wire import IPV4, IPV6
 
+T = TypeVar("T")
 _LONGEST_DELAY: Final = 60.0  # s
 _REMEMBERED: Final = 4096  # routes that are looked up but once
 
@@ -58,14 +59,14 @@ class LineCounters:
     dropped: int = 0  # because too many were on their way
 
 
-class DelayLine:
+class DelayLine(Generic[T]):
     """Packets on their way in one direction. Without `reorder`, they come out as they went in."""
 
     def __init__(self, impairment: Impairment, random: Random) -> None:
         self.impairment = impairment
         self.counters = LineCounters()
         self._random = random
-        self._waiting: list[tuple[float, int, int, bytes]] = []  # due, serial number, port, packet
+        self._waiting: list[tuple[float, int, T]] = []  # due, serial number, packet
         self._serial = 0
         self._latest = 0.0
 
@@ -77,8 +78,8 @@ class DelayLine:
         """When the next packet comes out."""
         return self._waiting[0][0] if self._waiting else None
 
-    def put(self, packet: bytes, port: int, now: float) -> bool:
-        """Send a packet to `port` at the other end. False where it is lost or dropped."""
+    def put(self, packet: T, now: float) -> bool:
+        """Send a packet. False where it is lost or dropped."""
         conditions = self.impairment
         if conditions.loss and self._random.random() < conditions.loss:
             self.counters.lost += 1
@@ -92,16 +93,16 @@ class DelayLine:
         if not conditions.reorder:
             self._latest = due = max(due, self._latest)
         self._serial += 1
-        heappush(self._waiting, (due, self._serial, port, packet))
+        heappush(self._waiting, (due, self._serial, packet))
         return True
 
-    def take(self, now: float) -> Iterator[tuple[float, int, bytes]]:
-        """The packets that are due: when they were, their port, and they."""
+    def take(self, now: float) -> Iterator[tuple[float, T]]:
+        """The packets that are due: when they were, and they."""
         waiting = self._waiting
         while waiting and waiting[0][0] <= now:
-            due, _, port, packet = heappop(waiting)
+            due, _, packet = heappop(waiting)
             self.counters.carried += 1
-            yield due, port, packet
+            yield due, packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,8 @@ class _Routes:
         return next((one.port for one in self.by_version[version] if address & one.mask == one.network), None)
 
 
-class WanRouter:
-    """Where every packet goes, and when. `frame` is an Ethernet frame; its addresses are of no interest here.
+class WanRouter(Generic[T]):
+    """Where every packet goes, and when.
 
     A route may hold for packets from one place only: while a UE is at the edge, the edge finds it there.
     """
@@ -153,7 +154,7 @@ class WanRouter:
         """`links`: by the places from and to; a pair that is not named has no delay. Raises ConfigError."""
         self._ports = tuple(ports)
         self._places = tuple(dict.fromkeys(port.place for port in ports))
-        self._lines = {
+        self._lines: dict[tuple[str, str], DelayLine[tuple[int, T]]] = {
             (a, b): DelayLine(Impairment(), Random(f"{seed}/{a}/{b}")) for a in self._places for b in self._places
         }
         self._routes: dict[str, _Routes] = {"": _Routes()} | {place: _Routes() for place in self._places}
@@ -189,24 +190,33 @@ class WanRouter:
             raise ConfigError(f"WAN: prefix {prefix!r}: {error}") from error
         self._remembered.clear()
 
-    def receive(self, port: int, frame: bytes, now: float) -> None:
-        """A frame that came in at a port at that time."""
-        place = self._ports[port].place
-        target = self._target(place, frame)
+    def send(self, place: str, address: bytes, packet: T, now: float) -> None:
+        """Send a packet from a place to wherever that address is."""
+        target = self.port_of(place, address)
         if target is None:
             self.unroutable += 1
         else:
-            self._lines[place, self._ports[target].place].put(frame, target, now)
+            self._lines[place, self._ports[target].place].put((target, packet), now)
+
+    def port_of(self, place: str, address: bytes) -> int | None:
+        """The port behind which packets of a place find an address; None where it is nowhere."""
+        key = place, address
+        if key not in self._remembered:
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = self._look_up(place, address)
+        return self._remembered[key]
 
     @property
     def next_due(self) -> float | None:
-        """When the next frame is due."""
+        """When the next packet is due."""
         return min((line.next_due for line in self._lines.values() if line.next_due is not None), default=None)
 
-    def take(self, now: float) -> Iterator[tuple[float, int, bytes]]:
-        """The frames that are due: when they were, their port, and they."""
+    def take(self, now: float) -> Iterator[tuple[float, int, T]]:
+        """The packets that are due: when they were, their port, and they."""
         for line in self._lines.values():
-            yield from line.take(now)
+            for due, (port, packet) in line.take(now):
+                yield due, port, packet
 
     def statistics(self) -> dict[str, object]:
         """Counters of every direction that anything went."""
@@ -217,24 +227,20 @@ class WanRouter:
         }
         return {"lines": lines, "unroutable": self.unroutable}
 
-    def _target(self, place: str, frame: bytes) -> int | None:
-        kind = frame[12:14]
-        if kind == IPV4:
-            address = frame[30:34]
-        elif kind == IPV6:
-            address = frame[38:54]
-        else:
-            return None
-        if len(address) not in (4, 16):
-            return None
-        key = place, address
-        if key not in self._remembered:
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = self._look_up(place, address)
-        return self._remembered[key]
-
     def _look_up(self, place: str, address: bytes) -> int | None:
         version, number = (4 if len(address) == 4 else 6), int.from_bytes(address, "big")
         own = self._routes[place].find(version, number)
         return own if own is not None else self._routes[""].find(version, number)
+
+
+class FrameRouter(WanRouter[bytes]):
+    """Takes Ethernet frames, whose own addresses are of no interest here, and looks at the IP packets in them."""
+
+    def receive(self, port: int, frame: bytes, now: float) -> None:
+        """A frame that came in at a port at that time."""
+        kind = frame[12:14]
+        address = frame[30:34] if kind == IPV4 else frame[38:54] if kind == IPV6 else b""
+        if len(address) in (4, 16):
+            self.send(self._ports[port].place, address, frame, now)
+        else:
+            self.unroutable += 1

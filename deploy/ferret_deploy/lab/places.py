@@ -18,7 +18,7 @@ from ferret.errors import ConfigError
 from ferret_deploy.lab import netlink
 from ferret_deploy.lab.delay_line import Impairment, WanPort
 from ferret_deploy.lab.namespace import Namespace, follow_tasks
-from ferret_deploy.lab.wan import Attachment, Wan
+from ferret_deploy.lab.wan import Attachment, RelayedWan, Wan
 
 _T = TypeVar("_T")
 WAN_INTERFACE: Final = "wan0"
@@ -100,7 +100,7 @@ class Places:
                 places.append(Place(config, namespace))
             attachments = [one for number, place in enumerate(places) for one in _attach(number, place, hub)]
             with hub.inside():
-                wan = Wan(attachments, links, seed=seed)
+                wan = RelayedWan(attachments, links, seed=seed)
             hub.close()  # the relay's sockets keep it
             undo.pop_all()
         return cls(places, wan)

@@ -6,13 +6,14 @@ import json
 import socket
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from ferret.errors import ConfigError
 from ferret.transport.endpoint import widen
-from ferret_deploy.lab.delay_line import Impairment, WanPort, WanRouter
+from ferret_deploy.lab.delay_line import FrameRouter, Impairment, WanPort
 from ferret_deploy.lab.netlink import PlaceError
 from ferret_deploy.lab.wire import open_wire
 
@@ -43,7 +44,33 @@ class WanStatistics:
     late_frames: int
 
 
-class Wan:
+class Wan(ABC):
+    """What lies between places."""
+
+    priority: str
+    """How whoever carries packets is scheduled, in words."""
+
+    @abstractmethod
+    def impair(self, source: str, target: str, impairment: Impairment) -> None:
+        """Change one direction between two places, for packets from now on. Raises ConfigError."""
+
+    @abstractmethod
+    def route(self, prefix: str, port: WanPort | None, *, seen_from: str = "") -> None:
+        """Send what is for `prefix` to a port from now on (None: forget it); `seen_from`: only packets of that place.
+
+        Takes effect before it returns. Raises ConfigError.
+        """
+
+    @abstractmethod
+    def statistics(self) -> WanStatistics:
+        """Counters since the start; lateness since the last time of asking."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it; stopping it again does nothing."""
+
+
+class RelayedWan(Wan):
     """The relay process. Made in the namespace where its interfaces are."""
 
     def __init__(
@@ -51,7 +78,7 @@ class Wan:
     ) -> None:
         """Start it. Raises PlaceError, ConfigError."""
         self.ports = tuple(one.port for one in attachments)
-        WanRouter(self.ports, links)  # finds faults here rather than in the relay
+        FrameRouter(self.ports, links)  # finds faults here rather than in the relay
         sockets = [_open(one.interface) for one in attachments]
         self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_ANSWER_WITHIN)
@@ -82,19 +109,16 @@ class Wan:
                 sock.close()
 
     def impair(self, source: str, target: str, impairment: Impairment) -> None:
-        """Change one direction between two places, for packets from now on. Raises ConfigError."""
+        """Tell the relay."""
         self._ask({"do": "impair", "from": source, "to": target, "impairment": asdict(impairment)})
 
     def route(self, prefix: str, port: WanPort | None, *, seen_from: str = "") -> None:
-        """Send what is for `prefix` to a port from now on (None: forget it); `seen_from`: only packets of that place.
-
-        Takes effect before it returns. Raises ConfigError.
-        """
+        """Tell the relay, and wait until it has taken it in."""
         number = None if port is None else self.ports.index(port)
         self._ask({"do": "route", "prefix": prefix, "port": number, "seen_from": seen_from})
 
     def statistics(self) -> WanStatistics:
-        """Counters since the start; lateness since the last time of asking."""
+        """Ask the relay."""
         return WanStatistics(**self._ask({"do": "statistics"}))
 
     def stop(self) -> None:

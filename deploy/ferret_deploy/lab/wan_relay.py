@@ -22,7 +22,7 @@ from time import monotonic, monotonic_ns, time_ns
 from typing import Any, Final
 
 from ferret.errors import ConfigError
-from ferret_deploy.lab.delay_line import Impairment, WanPort, WanRouter
+from ferret_deploy.lab.delay_line import FrameRouter, Impairment, WanPort
 
 _FRAME: Final = 65600  # octets: more than any frame
 _BATCH: Final = 32  # frames read from one port before others get their turn
@@ -37,7 +37,7 @@ _KEPT: Final = 200_000  # frames whose lateness is remembered
 class Relay:
     """Packet sockets, one per port, and the router between them."""
 
-    def __init__(self, router: WanRouter, ports: Sequence[socket.socket], heads: Sequence[bytes]) -> None:
+    def __init__(self, router: FrameRouter, ports: Sequence[socket.socket], heads: Sequence[bytes]) -> None:
         """`heads`: destination and source Ethernet address of what goes out of each port."""
         self._router = router
         self._ports = {sock.fileno(): (number, sock) for number, sock in enumerate(ports)}
@@ -159,7 +159,7 @@ def main() -> None:
         sock.setblocking(False)
     links = {(a, b): Impairment(**impairment) for a, b, impairment in order["links"]}
     wan_ports = [WanPort(place, tuple(prefixes)) for place, prefixes in order["ports"]]
-    router = WanRouter(wan_ports, links, seed=order["seed"])
+    router = FrameRouter(wan_ports, links, seed=order["seed"])
     relay = Relay(router, ports, [bytes.fromhex(head) for head in order["heads"]])
     priority = _hurry()
     control.send(json.dumps({"priority": priority}).encode())

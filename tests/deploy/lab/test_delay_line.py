@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferret.errors import ConfigError
-from ferret_deploy.lab.delay_line import DelayLine, Impairment, WanPort, WanRouter
+from ferret_deploy.lab.delay_line import DelayLine, FrameRouter, Impairment, WanPort
 
 CORE, SITE, CORE_SGI = 0, 1, 2
 PORTS = (
@@ -20,7 +20,7 @@ PORTS = (
 )
 
 
-def _line(seed: int = 1, **conditions: float) -> DelayLine:
+def _line(seed: int = 1, **conditions: float) -> DelayLine[bytes]:
     return DelayLine(Impairment(**conditions), Random(seed))
 
 
@@ -33,10 +33,10 @@ def _frame(source: str, destination: str, payload: bytes = b"x") -> bytes:
 
 def test_a_packet_comes_out_after_the_delay_and_not_before() -> None:
     line = _line(delay=0.025)
-    assert line.put(b"a", 0, 10.0)
+    assert line.put(b"a", 10.0)
     assert line.next_due == pytest.approx(10.025)
     assert list(line.take(10.024)) == []
-    assert [packet for _, _, packet in line.take(10.025)] == [b"a"]
+    assert [packet for _, packet in line.take(10.025)] == [b"a"]
     assert line.next_due is None
     assert line.counters.carried == 1
 
@@ -54,27 +54,27 @@ def test_packets_keep_their_order_whatever_the_jitter(
     now, sent = 5.0, []
     for number, gap in enumerate(gaps):
         now += gap
-        line.put(number.to_bytes(2, "big"), 0, now)
+        line.put(number.to_bytes(2, "big"), now)
         sent.append(number.to_bytes(2, "big"))
     out = list(line.take(now + 1))
-    assert [packet for _, _, packet in out] == sent
-    assert [due for due, _, _ in out] == sorted(due for due, _, _ in out)
+    assert [packet for _, packet in out] == sent
+    assert [due for due, _ in out] == sorted(due for due, _ in out)
 
 
 def test_every_packet_takes_the_delay_give_or_take_the_jitter() -> None:
     line = _line(delay=0.02, jitter=0.005)
     for number in range(1000):
-        line.put(b"", 0, float(number))
-    times = [due - number for number, (due, _, _) in enumerate(line.take(2000.0))]
+        line.put(b"", float(number))
+    times = [due - number for number, (due, _) in enumerate(line.take(2000.0))]
     assert 0.015 <= min(times) < 0.0155
     assert 0.0245 < max(times) <= 0.025 + 1e-9
 
 
 def test_jitter_lets_packets_overtake_where_that_is_asked_for() -> None:
-    line = DelayLine(Impairment(delay=0.02, jitter=0.02, reorder=True), Random(3))
+    line: DelayLine[bytes] = DelayLine(Impairment(delay=0.02, jitter=0.02, reorder=True), Random(3))
     for number in range(50):
-        line.put(bytes((number,)), 0, number * 0.001)
-    out = [packet[0] for _, _, packet in line.take(1.0)]
+        line.put(bytes((number,)), number * 0.001)
+    out = [packet[0] for _, packet in line.take(1.0)]
     assert sorted(out) == list(range(50))
     assert out != sorted(out)
 
@@ -82,7 +82,7 @@ def test_jitter_lets_packets_overtake_where_that_is_asked_for() -> None:
 def test_the_same_seed_loses_the_same_packets() -> None:
     def lost(seed: int) -> list[int]:
         line = _line(seed, loss=0.1)
-        return [number for number in range(500) if not line.put(b"", 0, 0.0)]
+        return [number for number in range(500) if not line.put(b"", 0.0)]
 
     assert lost(7) == lost(7)
     assert lost(7) != lost(8)
@@ -90,18 +90,18 @@ def test_the_same_seed_loses_the_same_packets() -> None:
 
 
 def test_what_is_too_much_is_dropped_and_counted() -> None:
-    line = DelayLine(Impairment(delay=1.0, limit=3), Random(1))
-    assert [line.put(b"", 0, 0.0) for _ in range(5)] == [True, True, True, False, False]
+    line: DelayLine[bytes] = DelayLine(Impairment(delay=1.0, limit=3), Random(1))
+    assert [line.put(b"", 0.0) for _ in range(5)] == [True, True, True, False, False]
     assert line.counters.dropped == 2
     assert len(line) == 3
 
 
 def test_a_shorter_delay_lets_nobody_overtake() -> None:
     line = _line(delay=1.0)
-    line.put(b"first", 0, 0.0)
+    line.put(b"first", 0.0)
     line.impairment = Impairment(delay=0.1)
-    line.put(b"second", 0, 0.1)
-    assert [packet for _, _, packet in line.take(1.0)] == [b"first", b"second"]
+    line.put(b"second", 0.1)
+    assert [packet for _, packet in line.take(1.0)] == [b"first", b"second"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_conditions_that_cannot_be_are_refused(conditions: dict[str, float]) -> 
 
 
 def test_a_frame_goes_to_the_place_of_its_destination_after_the_delay_of_that_way() -> None:
-    router = WanRouter(PORTS, {("site", "core"): Impairment(delay=0.025)})
+    router = FrameRouter(PORTS, {("site", "core"): Impairment(delay=0.025)})
     router.receive(SITE, _frame("10.30.0.30", "10.10.0.3"), 1.0)
     router.receive(SITE, _frame("10.30.0.30", "10.45.0.2"), 1.0)
     router.receive(CORE, _frame("10.10.0.3", "10.30.0.30"), 1.0)
@@ -123,13 +123,13 @@ def test_a_frame_goes_to_the_place_of_its_destination_after_the_delay_of_that_wa
 
 
 def test_ipv6_has_routes_of_its_own() -> None:
-    router = WanRouter(PORTS, {})
+    router = FrameRouter(PORTS, {})
     router.receive(SITE, _frame("fd00:30::1", "fd00:10::7"), 1.0)
     assert [port for _, port, _ in router.take(1.0)] == [CORE]
 
 
 def test_the_longest_prefix_wins_and_routes_change_while_frames_flow() -> None:
-    router = WanRouter(PORTS, {})
+    router = FrameRouter(PORTS, {})
     frame = _frame("10.10.0.1", "10.45.0.2")
 
     def way(port: int) -> list[int]:
@@ -147,14 +147,14 @@ def test_the_longest_prefix_wins_and_routes_change_while_frames_flow() -> None:
 
 @pytest.mark.parametrize("frame", [b"", bytes(14), _frame("10.0.0.1", "10.99.0.1"), bytes(12) + b"\x08\x00\x45"])
 def test_what_leads_nowhere_is_counted(frame: bytes) -> None:
-    router = WanRouter(PORTS, {})
+    router = FrameRouter(PORTS, {})
     router.receive(SITE, frame, 1.0)
     assert router.unroutable == 1
     assert router.next_due is None
 
 
 def test_an_unknown_place_or_prefix_is_refused() -> None:
-    router = WanRouter(PORTS, {})
+    router = FrameRouter(PORTS, {})
     with pytest.raises(ConfigError, match="no places core and moon"):
         router.impair("core", "moon", Impairment())
     with pytest.raises(ConfigError, match="prefix"):
@@ -165,6 +165,6 @@ def test_an_unknown_place_or_prefix_is_refused() -> None:
 
 @given(st.binary(max_size=80))
 def test_no_frame_breaks_the_router(frame: bytes) -> None:
-    router = WanRouter(PORTS, {})
+    router = FrameRouter(PORTS, {})
     router.receive(CORE, frame, 1.0)
     assert len(list(router.take(1.0))) + router.unroutable == 1
