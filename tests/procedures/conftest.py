@@ -25,8 +25,9 @@ from ferret_core.driver.ports import S1AP_PORT
 from ferret_core.driver.user_agent import RemoteParty, UserAgentDriver
 from ferret_core.enb import Enb
 from ferret_core.enb.driver import EnbDriver
+from ferret_core.enb.ue import EmmState
 from ferret_core.nf import Received, Send
-from ferret_core.ua import Ended, Established, Registered, Ringing
+from ferret_core.ua import Ended, Established, Held, NotRegistered, Registered, Resumed, Ringing
 
 BOB = "sip:bob@remote.example"
 
@@ -95,6 +96,32 @@ class Scene:
     def attached(self) -> list[Device]:
         """The devices that have bearers."""
         return [one for one in self.devices if one.ue.esm.bearers]
+
+    async def whole_life(self) -> None:
+        """Attach to detach, with a call either way; then nothing is left in any NF."""
+        device = await self.registered()
+        sip = agent(device)
+        name = await self.call(sip, self.remote, BOB)
+        sip.hold(name)
+        await self.remote.wait_for(Held)
+        await sip.wait_for(Held)
+        sip.resume(name)
+        await self.remote.wait_for(Resumed)
+        await sip.wait_for(Resumed)
+        sip.hang_up(name)
+        await self.ended(sip, self.remote)
+        await self.without_bearers(device)
+        name = await self.call(self.remote, sip, self.uri())
+        self.remote.hang_up(name)
+        await self.ended(sip, self.remote)
+        await self.without_bearers(device)
+        sip.deregister()
+        await sip.wait_for(NotRegistered)
+        await device.detach()
+        assert device.ue.state is EmmState.DEREGISTERED
+        await self.core.until(lambda: not self.core.leftovers())
+        await self.station.until(lambda: not any(self.station.enb.leftovers().values()))
+        assert all(nf.node.counts["refused"] == nf.node.counts["unsent"] == 0 for nf in self.core.nfs.values())
 
 
 def agent(device: Device) -> UserAgentDriver:

@@ -9,7 +9,6 @@ import pytest
 
 from ferret.records.message import Role
 from ferret_core.driver.device import IMS, INTERNET
-from ferret_core.enb.ue import EmmState
 from ferret_core.ua import EndReason, Established, Held, NotRegistered, Resumed, Ringing
 from ferret_core.ua.packets import Datagram
 
@@ -249,33 +248,6 @@ def test_calls_to_nobody_are_told(play: Play) -> None:
 
 def test_after_a_whole_life_nothing_is_left(play: Play) -> None:
     async def act(scene: Scene) -> None:
-        await whole_life(scene)
+        await scene.whole_life()
 
     play(act)
-
-
-async def whole_life(scene: Scene) -> None:
-    """Attach to detach, with a call either way; then nothing is left in any NF."""
-    device = await scene.registered()
-    assert device.sip is not None
-    name = await scene.call(device.sip, scene.remote, BOB)
-    device.sip.hold(name)
-    await scene.remote.wait_for(Held)
-    await device.sip.wait_for(Held)
-    device.sip.resume(name)
-    await scene.remote.wait_for(Resumed)
-    await device.sip.wait_for(Resumed)
-    device.sip.hang_up(name)
-    await scene.ended(device.sip, scene.remote)
-    await scene.without_bearers(device)
-    name = await scene.call(scene.remote, device.sip, scene.uri())
-    scene.remote.hang_up(name)
-    await scene.ended(device.sip, scene.remote)
-    await scene.without_bearers(device)
-    device.sip.deregister()
-    await device.sip.wait_for(NotRegistered)
-    await device.detach()
-    assert device.ue.state is EmmState.DEREGISTERED
-    await scene.core.until(lambda: not scene.core.leftovers())
-    await scene.station.until(lambda: not any(scene.station.enb.leftovers().values()))
-    assert all(nf.node.counts["refused"] == nf.node.counts["unsent"] == 0 for nf in scene.core.nfs.values())

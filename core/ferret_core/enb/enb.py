@@ -34,7 +34,8 @@ from ferret_core.nf import Input, NetworkFunction, Note, Output, Peer, PeerLost,
 
 NAME: Final = "FERRET emulated eNB"
 _MULTIPLE_IDS: Final = Cause("radioNetwork", "multiple-E-RAB-ID-instances")
-_RADIO_CAPABILITY: Final = bytes.fromhex("00")  # the emulated device has no radio to describe
+_RADIO_CAPABILITY: Final = bytes.fromhex("00100000")
+"""UERadioAccessCapabilityInformation (TS 36.331 clause 10.2.2) of no radio: there is none to describe."""
 
 
 class _Ids(TypedDict):
