@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,21 +24,20 @@ from typing import Final
 import structlog
 
 from ferret.errors import RecordError
-from ferret.queue import MessageQueue, QueueError
+from ferret.queue import MessageQueue
 from ferret.records.message import CapturedMessage
 from ferret_agents.capture.dissect import Dissector
 from ferret_agents.capture.files import Record
 from ferret_agents.live.counters import AgentCounters, Lag
+from ferret_agents.live.delivery import Delivery
 from ferret_agents.live.filter import DEFAULT_PORTS, Wanted
 from ferret_agents.live.interfaces import find_interfaces
-from ferret_agents.live.outbox import BufferLimits, Drop, Outbox
+from ferret_agents.live.outbox import BufferLimits, Drop
 from ferret_agents.live.packets import RECEIVE_BUFFER, PacketSource
 from ferret_agents.live.sighting import Encoder, see
 
 _BATCH: Final = 64  # frames read before the event loop gets its turn
 _TICK: Final = 0.1  # seconds between two looks at what waits in reassembly and at the kernel's counts
-_RETRY: Final = 0.001  # seconds, where a queue has room but not enough
-_REOPEN: Final = 1.0  # seconds between two looks for the queue
 _DAMAGE_LOGGED: Final = 10  # per tick
 _KINDS: Final = 200  # of ignored frames that are told apart
 
@@ -84,23 +82,19 @@ class LiveAgent:
         self.config = config
         self.lag = Lag()
         self._clock = clock
-        self._reopen = reopen
-        self._reopened: MessageQueue | None = None
         self._wanted = Wanted(config.addresses, config.ports)
         self._addresses, self._packed = _texts_and_octets(config.addresses)
         self._encoder = Encoder(config.agent)
         self._source: PacketSource | None = None
         self._dissector = Dissector()
         self._quick: Counter[str] = Counter()  # frames that `see` has dealt with, each a message, by protocol
-        self._outbox = Outbox(queue, config.buffer, self._passed)
+        self.delivery = Delivery(config.agent, queue, limits=config.buffer, passed=self._passed, reopen=reopen)
+        self._outbox = self.delivery.outbox
         self._number = 0
         self._foreign = 0
         self._damage = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._writable = -1  # a descriptor of the queue that is watched for room
-        self._looked_for_queue = float("-inf")
-        self._no_queue = ""  # why there is none, as last logged
+        self._timer: asyncio.TimerHandle | None = None
         self._told_loss: dict[str, int] = {}  # as last logged
 
     # Life
@@ -124,6 +118,7 @@ class LiveAgent:
         self._loop = loop
         if self._source is not None:
             loop.add_reader(self._source.fileno(), self._readable)
+        self.delivery.start(loop)
         self._tick()
         _log.info(
             "agent_started",
@@ -149,11 +144,7 @@ class LiveAgent:
         for message in self._dissector.flush():
             self._offer(message)
         source.finish(self._lost)
-        deadline = loop.time() + within
-        while self._outbox.waiting and loop.time() < deadline:
-            if not self._flush():
-                await asyncio.sleep(_RETRY)
-        self._outbox.give_up()
+        await self.delivery.drain(within)
         self.close()
         counters = self.counters
         _log.info("agent_stopped", **_as_fields(counters))
@@ -161,18 +152,14 @@ class LiveAgent:
 
     def close(self) -> None:
         """Let go of everything at once. What waits is dropped and counted. Closing twice does no harm."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-        self._stop_watching()
-        self._outbox.give_up()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.delivery.close()
         if self._source is not None:
             if self._loop is not None:
                 self._loop.remove_reader(self._source.fileno())
                 self._loop = None
             self._source.close()
-        if self._reopened is not None:
-            self._reopened.close()
 
     def refilter(self, addresses: tuple[str, ...], ports: tuple[int, ...]) -> None:
         """Capture something else from now on, without losing a frame in between. Raises ConfigError."""
@@ -189,11 +176,8 @@ class LiveAgent:
         source = self._source
         if source is None:
             return True
-        if self._reopen is not None and self._outbox.queue is not None and _was_removed(self._outbox.queue):
-            self._leave_queue()
         drained = source.read(_BATCH, self._take, self._lost)
-        if self._outbox.waiting:
-            self._flush()
+        self.delivery.flush()
         return drained
 
     def _take(self, record: Record) -> None:
@@ -241,7 +225,7 @@ class LiveAgent:
     def _tick(self) -> None:
         if self._loop is None or self._source is None:
             return
-        self._timers["tick"] = self._loop.call_later(_TICK, self._tick)
+        self._timer = self._loop.call_later(_TICK, self._tick)
         now = self._clock()
         if self._readable():
             for message in self._dissector.expire(now):
@@ -249,9 +233,8 @@ class LiveAgent:
         self._source.update()
         self._tell_damage()
         self._tell_loss()
-        self._look_for_queue(self._loop.time())
-        if self._outbox.waiting:
-            self._flush()
+        self.delivery.look_for_queue()
+        self.delivery.flush()
 
     def _tell_damage(self) -> None:
         """Log what was wrong, a little of it, and forget it: an agent lives for months."""
@@ -276,71 +259,6 @@ class LiveAgent:
             fresh = {reason: number - self._told_loss.get(reason, 0) for reason, number in lost.items()}
             _log.warning("messages_lost", agent=self.config.agent, lost=fresh, waiting=self._outbox.waiting)
             self._told_loss = lost
-
-    # To the queue
-
-    def _flush(self) -> int:
-        """Put into the queue what waits; if some stays, see to it that somebody comes back."""
-        moved = self._outbox.flush()
-        if not self._outbox.waiting:
-            self._stop_watching()
-        elif moved or self._writable < 0:
-            self._watch()
-        return moved
-
-    def _watch(self) -> None:
-        """Be called when the queue has room. A descriptor of our own: others in this process may watch theirs."""
-        queue = self._outbox.queue
-        if self._writable >= 0 or queue is None or self._loop is None:
-            return
-        try:
-            self._writable = os.dup(queue.fileno())
-        except (OSError, QueueError):
-            return
-        self._loop.add_writer(self._writable, self._has_room)
-
-    def _has_room(self) -> None:
-        if self._flush() or not self._outbox.waiting or self._loop is None:
-            return
-        # There is room, but less than the next message takes, or another agent is just writing.
-        self._stop_watching()
-        self._timers["retry"] = self._loop.call_later(_RETRY, self._flush)
-
-    def _stop_watching(self) -> None:
-        if self._writable < 0:
-            return
-        if self._loop is not None:
-            self._loop.remove_writer(self._writable)
-        os.close(self._writable)
-        self._writable = -1
-
-    def _look_for_queue(self, now: float) -> None:
-        """Open the queue where there is none, or where it was removed and nobody will ever read it."""
-        if self._reopen is None or now - self._looked_for_queue < _REOPEN:
-            return
-        self._looked_for_queue = now
-        if self._outbox.queue is not None and not _was_removed(self._outbox.queue):
-            return
-        self._leave_queue()
-        try:
-            queue = self._reopen()
-        except QueueError as error:
-            if self._no_queue != str(error):
-                self._no_queue = str(error)
-                _log.warning("no_queue", agent=self.config.agent, reason=self._no_queue)
-            return
-        self._no_queue = ""
-        self._reopened = queue
-        self._outbox.use(queue)
-        _log.info("queue_opened", agent=self.config.agent, waiting=self._outbox.waiting)
-
-    def _leave_queue(self) -> None:
-        """The queue was removed: until there is another, everything waits here."""
-        self._stop_watching()
-        self._outbox.use(None)
-        if self._reopened is not None:
-            self._reopened.close()
-            self._reopened = None
 
     # The account
 
@@ -376,31 +294,10 @@ class LiveAgent:
         """The interfaces that nothing can be captured from right now."""
         return self._source.down if self._source is not None else self.config.interfaces
 
-    @property
-    def has_queue(self) -> bool:
-        """Whether there is a queue to put messages into."""
-        return self._outbox.queue is not None
-
-    @property
-    def queue_depth(self) -> int | None:
-        """How many slots of the queue are taken; None where there is no queue."""
-        try:
-            return self._outbox.queue.depth if self._outbox.queue is not None else None
-        except QueueError:
-            return None
-
 
 def _texts_and_octets(addresses: Sequence[str]) -> tuple[frozenset[str], frozenset[bytes]]:
     parsed = [ipaddress.ip_address(one) for one in addresses]
     return frozenset(one.compressed for one in parsed), frozenset(one.packed for one in parsed)
-
-
-def _was_removed(queue: MessageQueue) -> bool:
-    """Whether a queue has no name any more: no recorder will find it again."""
-    try:
-        return os.fstat(queue.fileno()).st_nlink == 0
-    except (OSError, QueueError):
-        return True
 
 
 def _as_fields(counters: AgentCounters) -> dict[str, object]:

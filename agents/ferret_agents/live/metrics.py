@@ -37,7 +37,7 @@ class AgentMetrics(Collector):
         yield _gauge("waiting_messages", "Messages that wait in memory for the queue", at.waiting)
         yield _gauge("waiting_octets", "Octets that wait in memory for the queue", at.waiting_octets)
         yield _gauge("pending_frames", "Frames that wait in reassembly", at.pending)
-        depth = self._agent.queue_depth
+        depth = self._agent.delivery.queue_depth
         if depth is not None:
             yield _gauge("queue_slots_taken", "Slots of the queue that are taken", depth)
         yield self._lag()
@@ -73,7 +73,7 @@ def _gauge(name: str, text: str, value: int) -> GaugeMetricFamily:
 def faults(agent: LiveAgent) -> list[str]:
     """What keeps an agent from its work right now, in words."""
     found = [f"the interface {name} is down" for name in agent.down]
-    if not agent.has_queue:
+    if not agent.delivery.has_queue:
         found.append("there is no queue to put messages into: is the recorder running?")
     counters, limits = agent.counters, agent.config.buffer
     if counters.waiting * 2 > limits.messages or counters.waiting_octets * 2 > limits.octets:

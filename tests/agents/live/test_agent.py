@@ -390,7 +390,7 @@ def test_a_queue_made_later_or_anew_is_found_and_nothing_is_put_into_one_that_wa
         loop = asyncio.get_running_loop()
         agent = LiveAgent(config(MME), None, reopen=lambda: PosixQueue(name))
         agent.start(loop)
-        assert not agent.has_queue
+        assert not agent.delivery.has_queue
         got: list[CapturedMessage] = []
         with udp(MME, 2123) as mme, udp(SGW, 2123):
             for total in (15, 30):
