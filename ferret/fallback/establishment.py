@@ -130,7 +130,7 @@ class CallWatch:
                 events.append(CallBegun(call))
             if after is Standing.ESTABLISHED and before is not after:
                 entries = (*recording.context, *recording.entries)
-                events.append(CallEstablished(call, recording, count_nas(entry.message for entry in entries)))
+                events.append(CallEstablished(call, recording, count_nas([entry.message for entry in entries])))
             if after is Standing.ENDED:
                 events.append(CallEnded(call))
             self._known[call] = after

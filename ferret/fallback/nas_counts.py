@@ -2,11 +2,12 @@
 
 The sequence number of a protected message is never ciphered and is the COUNT's low 8 bits; the overflow counter goes up
 whenever it wraps (TS 24.301 clause 4.4.3.1). MME and device must go on counting where the other place's MME stopped.
+Without keys nobody can say whether a message was genuine; one that was not moves the COUNT all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from ferret.errors import DecodeError, ProtocolError
@@ -15,6 +16,7 @@ from ferret.protocols import nas, s1ap
 from ferret.protocols.nas import Direction, SecurityHeader
 from ferret.protocols.summary import Protocol
 from ferret.records.message import Role, SignallingMessage
+from ferret.replay.device import device_at
 
 _BITS: Final = {SecurityHeader.SERVICE_REQUEST: 5}  # the short sequence number (TS 24.301 clause 9.9.3.28)
 _LATE: Final = 8  # a message that is this little behind came late or twice; one further ahead than that has wrapped
@@ -62,8 +64,11 @@ class NasCounter:
         self._next[direction] = expected + ahead + 1
 
 
-def count_nas(messages: Iterable[SignallingMessage]) -> NasCounts | None:
-    """The COUNTs after these messages of one device."""
+def count_nas(messages: Sequence[SignallingMessage]) -> NasCounts | None:
+    """The COUNTs after these messages of one device: verified where its keys are among them, else by numbers alone."""
+    device = device_at(messages, max((message.index for message in messages), default=0))
+    if device.security is not None:
+        return NasCounts(device.security.uplink_count, device.security.downlink_count)
     counter = NasCounter()
     for message in messages:
         counter.take(message)

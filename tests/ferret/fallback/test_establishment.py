@@ -151,5 +151,14 @@ def test_counts_without_keys_are_those_with_keys(capture: Callable[[str], Path],
     assert compared > 10
 
 
+def test_counts_of_a_device_without_keys_in_the_recording_are_read_from_its_numbers(
+    capture: Callable[[str], Path],
+) -> None:
+    found = _capture(capture("open5gs-idle-paging.pcap"))
+    key = found.subscribers[0].key
+    own = [message for message in found.messages if key in message.subscribers]
+    assert count_nas(own) == count_nas([message for message in own if message.name != "AIA"])
+
+
 def test_a_device_that_was_never_seen_has_no_counts() -> None:
     assert count_nas([]) is None
