@@ -52,7 +52,7 @@ async def replay(
     `capture`: all messages that were recorded with them, for what belongs to no subscriber (S1 Setup).
     """
     started = monotonic()
-    plans = [plan(subscriber=r.subscriber, service=r.service, messages=[*r.context, *r.entries]) for r in recordings]
+    plans = [plan(subscriber=r.subscriber, service=r.service, messages=r.everything) for r in recordings]
     done: dict[int, RecordingResult] = {}
     for batch in _batches(plans):
         results = await _replay_at_one_edge([plans[place] for place in batch], capture, queue, options)

@@ -14,6 +14,8 @@ from time import monotonic
 import structlog
 
 from ferret.errors import FerretError, LocalMisuseError, ProtocolError
+from ferret.protocols import gtpv2
+from ferret.protocols.gtpv2 import Ebi
 from ferret.protocols.summary import Kind, Parameter, Protocol
 from ferret.records.decoding import doors
 from ferret.records.message import Interface, Role
@@ -39,6 +41,7 @@ from ferret_core.driver.links.link import Link
 from ferret_core.mme import Mme
 from ferret_core.nf import Input, Message, NetworkFunction, Note, Output, Peer, Send
 from ferret_core.pgw import Pgw
+from ferret_core.sgw import Sgw
 from ferret_edge.border import Border
 from ferret_edge.matching import Expected, Made, Match, OutputMatcher, shape_of
 from ferret_edge.metrics import EdgeMetrics
@@ -55,6 +58,7 @@ _ENGINE_FILLED = frozenset(
 
 
 NOT_EXPECTED = -1
+DOWNLINK_DATA_NOTIFICATION = "Downlink Data Notification"
 
 
 class EdgeNode:
@@ -78,6 +82,7 @@ class EdgeNode:
         self._border = Border()
         self._matcher = OutputMatcher(rules)
         self._report: Reported = _nobody
+        self._subscriber = ""
         self._executed: set[int] = set()
         self._numbers = count(1)
         self._moving = False
@@ -141,6 +146,7 @@ class EdgeNode:
         return self.metrics_of_nf.text()
 
     def _begin(self, command: Begin) -> None:
+        self._subscriber = command.subscriber
         self.members = frozenset(map(Role, command.members)) if command.members else self.members
         self._matcher.begin(Translation.restore(command.translation) if command.translation else None)
         self._executed.clear()
@@ -167,6 +173,14 @@ class EdgeNode:
         match = self._matcher.expect(Expected(command.id, shape, wanted))
         if match is not None:
             self._report_match(match)
+        elif isinstance(self.nf, Sgw) and command.name == DOWNLINK_DATA_NOTIFICATION:
+            self._downlink_packet(self.nf, command)
+
+    def _downlink_packet(self, sgw: Sgw, command: Expect) -> None:
+        """What makes an SGW notify is a user's packet (TS 23.401 clause 5.3.4.3), which no signalling shows."""
+        view = gtpv2.decode(command.octets).view(Ebi)
+        if view is not None:
+            self._emit(sgw.downlink_for(self._subscriber, view.value, self._clock()))
 
     def _reconfigure(self, command: Reconfigure) -> None:
         match self.nf:

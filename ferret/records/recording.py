@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ferret.protocols.summary import Kind
 from ferret.records.holes import Hole, Holes
 from ferret.records.message import SignallingMessage
-from ferret.records.services import ATTACH, CONTEXT_SERVICES, VIDEO, VOLTE, Instance
+from ferret.records.services import ATTACH, CONTEXT_SERVICES, MAKING_BEARERS, VIDEO, VOLTE, Instance
 from ferret.records.sip_legs import Boundary
 
 
@@ -29,7 +29,7 @@ class Recording:
     service: str
     number: int  # which time that the subscriber used the service, from 1
     entries: tuple[Entry, ...]
-    context: tuple[Entry, ...] = ()  # attach, PDN connections, registration: everything before it that it builds upon
+    context: tuple[Entry, ...] = ()  # attach, PDN connections, registration: everything that it builds upon
     holes: tuple[Hole, ...] = ()
 
     @property
@@ -41,6 +41,11 @@ class Recording:
     def messages(self) -> tuple[SignallingMessage, ...]:
         """The service's own messages, without the context."""
         return tuple(entry.message for entry in self.entries)
+
+    @property
+    def everything(self) -> list[Entry]:
+        """Context and service in one order."""
+        return sorted((*self.context, *self.entries), key=lambda entry: entry.message.index)
 
     @property
     def begin_ns(self) -> int:
@@ -116,17 +121,21 @@ def _recording(
     all_drafts: Sequence[tuple[Instance, _Draft]],
     holes: Holes,
 ) -> Recording:
-    begin = draft.entries[0].message.index
+    begin, end = draft.entries[0].message.index, draft.entries[-1].message.index
     own = {entry.message.index for entry in draft.entries}
     since = _last_attach(begin, all_drafts)
     context: dict[int, Entry] = {}
     for other, its in all_drafts:
-        if other != instance and instance.service != ATTACH and is_context(other.service):
-            context.update(
-                (entry.message.index, entry)
-                for entry in its.entries
-                if since <= entry.message.index < begin and entry.message.index not in own
-            )
+        if other == instance or instance.service == ATTACH:
+            continue
+        until = begin if is_context(other.service) else 0
+        if instance.service.startswith("pdn:") and other.service in MAKING_BEARERS:
+            until = end  # what the device and the MME do with a PDN connection is not about it alone
+        context.update(
+            (entry.message.index, entry)
+            for entry in its.entries
+            if since <= entry.message.index < until and entry.message.index not in own
+        )
     before = tuple(entry for _, entry in sorted(context.items()))
     return Recording(
         subscriber=subscriber,

@@ -35,6 +35,9 @@ _AF_SIGNALLING = b"\x00\x00\x00\x02"  # Flow-Usage (TS 29.214 clause 5.3.12)
 CONTEXT_SERVICES = (ATTACH, REGISTRATION, IDLE, MOBILITY)
 """With every "pdn:…", the services that a later one builds upon."""
 
+MAKING_BEARERS = frozenset((ATTACH, IDLE, MOBILITY, DETACH))
+"""The services in whose course PDN connections are made, changed and released."""
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:

@@ -26,7 +26,7 @@ class Begin:
 
     KIND: ClassVar[str] = "begin"
     id: int
-    recording: str
+    subscriber: str  # IMSI
     members: tuple[str, ...] = ()  # the roles that are inside the edge in this replay
     translation: Mapping[str, object] = field(default_factory=dict)  # a snapshot: where only NF names differ
 

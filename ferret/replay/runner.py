@@ -182,13 +182,13 @@ class Replayer:
         """Context first: what it makes the NFs say to each other is not part of the recording."""
         snapshot = self._translator.snapshot()
         members = tuple(sorted(self._plan.members))
-        await self._to_all(lambda number: Begin(number, self._plan.subscriber, members, snapshot))
+        await self._to_all(lambda number: Begin(number, self._imsi, members, snapshot))
         before = await self._sums()
         for role, values in self._in_order_of_need():
             await self._command(role, Context(next(self._ids), values))
         if await self._sums() != before:
             await self._settled()
-            await self._to_all(lambda number: Begin(number, self._plan.subscriber, members, snapshot))
+            await self._to_all(lambda number: Begin(number, self._imsi, members, snapshot))
             self.result.added.clear()
 
     def _in_order_of_need(self) -> list[tuple[Role, Mapping[str, object]]]:
