@@ -78,13 +78,13 @@ class DelayLine(Generic[T]):
         """When the next packet comes out."""
         return self._waiting[0][0] if self._waiting else None
 
-    def put(self, packet: T, now: float) -> bool:
-        """Send a packet. False where it is lost or dropped."""
+    def put(self, packet: T, now: float, *, surely: bool = False) -> bool:
+        """Send a packet. False where it is lost or dropped, which never happens `surely`."""
         conditions = self.impairment
-        if conditions.loss and self._random.random() < conditions.loss:
+        if not surely and conditions.loss and self._random.random() < conditions.loss:
             self.counters.lost += 1
             return False
-        if len(self._waiting) >= conditions.limit:
+        if not surely and len(self._waiting) >= conditions.limit:
             self.counters.dropped += 1
             return False
         due = now + conditions.delay
@@ -190,13 +190,13 @@ class WanRouter(Generic[T]):
             raise ConfigError(f"WAN: prefix {prefix!r}: {error}") from error
         self._remembered.clear()
 
-    def send(self, place: str, address: bytes, packet: T, now: float) -> None:
-        """Send a packet from a place to wherever that address is."""
+    def send(self, place: str, address: bytes, packet: T, now: float, *, surely: bool = False) -> None:
+        """Send a packet from a place to wherever that address is; `surely`: without loss."""
         target = self.port_of(place, address)
         if target is None:
             self.unroutable += 1
         else:
-            self._lines[place, self._ports[target].place].put((target, packet), now)
+            self._lines[place, self._ports[target].place].put((target, packet), now, surely=surely)
 
     def port_of(self, place: str, address: bytes) -> int | None:
         """The port behind which packets of a place find an address; None where it is nowhere."""
@@ -218,14 +218,13 @@ class WanRouter(Generic[T]):
             for due, (port, packet) in line.take(now):
                 yield due, port, packet
 
-    def statistics(self) -> dict[str, object]:
-        """Counters of every direction that anything went."""
-        lines = {
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Counters of every direction that anything went: "site>core" and so on."""
+        return {
             f"{a}>{b}": asdict(line.counters) | {"waiting": len(line)}
             for (a, b), line in self._lines.items()
             if line.counters.carried or line.counters.lost or line.counters.dropped or len(line)
         }
-        return {"lines": lines, "unroutable": self.unroutable}
 
     def _look_up(self, place: str, address: bytes) -> int | None:
         version, number = (4 if len(address) == 4 else 6), int.from_bytes(address, "big")

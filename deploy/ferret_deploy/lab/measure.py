@@ -67,8 +67,6 @@ def measure_wan(impairment: Impairment, rate: int, seconds: float, *, seed: int 
     configs = (PlaceConfig("core", ("10.10.0.0/24",)), PlaceConfig("site", ("10.30.0.0/24",)))
     with Places.build(configs, {("site", "core"): impairment}, seed=seed) as places:
         precision = measure(places["site"], places["core"], impairment, rate=rate, count=max(1, round(rate * seconds)))
-        if places.wan is None:
-            raise AttributeError("places that were built have a WAN")
         return precision, places.wan.statistics()
 
 

@@ -17,7 +17,9 @@ from typing import Any, Final, TypeVar
 from ferret.errors import ConfigError
 from ferret_deploy.lab import netlink
 from ferret_deploy.lab.delay_line import Impairment, WanPort
-from ferret_deploy.lab.namespace import Namespace, follow_tasks
+from ferret_deploy.lab.loopback import LoopbackWan, on_loopback
+from ferret_deploy.lab.namespace import Namespace, become_root_of_own_network, follow_tasks
+from ferret_deploy.lab.netlink import PlaceError
 from ferret_deploy.lab.wan import Attachment, RelayedWan, Wan
 
 _T = TypeVar("_T")
@@ -60,6 +62,10 @@ class Place:
         """As it was configured."""
         return self.config.name
 
+    def address(self, number: int) -> str:
+        """A host of the place's first prefix: number 3 of 10.10.0.0/24 is 10.10.0.3."""
+        return str(ip_network(self.config.prefixes[0])[number])
+
     @contextmanager
     def inside(self) -> Iterator[None]:
         """The calling thread is here until the block ends. Never await in it."""
@@ -78,12 +84,43 @@ class Place:
 
 
 class Places:
-    """All places and the WAN between them; a context manager. `why_not` says what keeps them apart in name only."""
+    """All places and the WAN between them; a context manager. `why_not`: why they are apart in name only, else ""."""
 
-    def __init__(self, places: Sequence[Place], wan: Wan | None, *, why_not: str = "") -> None:
+    def __init__(self, places: Sequence[Place], wan: Wan, *, why_not: str = "") -> None:
         self._places = {place.name: place for place in places}
         self.wan = wan
         self.why_not = why_not
+
+    @classmethod
+    def open(
+        cls, configs: Sequence[PlaceConfig], links: Mapping[tuple[str, str], Impairment], *, seed: int = 0
+    ) -> Places:
+        """Make them as well as this machine allows: in namespaces, else on loopback addresses; `why_not` says which.
+
+        To be called before the first thread is started. `links`: impairments by the places from and to.
+        Raises ConfigError.
+        """
+        why_not = become_root_of_own_network()
+        if not why_not:
+            try:
+                return cls.build(configs, links, seed=seed)
+            except PlaceError as error:
+                why_not = str(error)
+        return cls.on_loopback(configs, links, seed=seed, why_not=why_not)
+
+    @classmethod
+    def on_loopback(
+        cls,
+        configs: Sequence[PlaceConfig],
+        links: Mapping[tuple[str, str], Impairment],
+        *,
+        seed: int = 0,
+        why_not: str = "asked for",
+    ) -> Places:
+        """Places in name only: 127.10.0.0/24 stands in for 10.10.0.0/24, and IPv6 is left out. Raises ConfigError."""
+        places = [Place(_on_loopback(config), None) for config in configs]
+        ports = [port for place in places for port in (place.wan_port, place.sgi_port) if port.prefixes]
+        return cls(places, LoopbackWan(ports, links, seed=seed), why_not=why_not)
 
     @classmethod
     def build(
@@ -119,12 +156,18 @@ class Places:
 
     def close(self) -> None:
         """Stop the WAN and let go of every place; closing again does nothing."""
-        if self.wan is not None:
-            self.wan.stop()
-            self.wan = None
+        self.wan.stop()
         for place in self:
             if place.namespace is not None:
                 place.namespace.close()
+
+
+def _on_loopback(config: PlaceConfig) -> PlaceConfig:
+    prefixes, subscribers = (
+        tuple(on_loopback(one) for one in prefixes if ip_network(one).version == 4)
+        for prefixes in (config.prefixes, config.subscribers)
+    )
+    return PlaceConfig(config.name, prefixes, subscribers)
 
 
 def _attach(number: int, place: Place, hub: Namespace) -> list[Attachment]:

@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -17,6 +18,7 @@ from ferret.errors import DecodeError
 from ferret.transport.endpoint import Address, TransportError, family_of, widen
 from ferret_core.ua.packets import Datagram
 from ferret_deploy.lab import rtp
+from ferret_deploy.lab.loopback import LoopbackWan
 from ferret_deploy.lab.voice import FRAME, VoiceSink, VoiceSource, report
 
 EXPEDITED_FORWARDING: Final = 46 << 2
@@ -169,9 +171,17 @@ class RemoteVoice:
     """The end of a party on the internet: two UDP sockets. `remote` may change in a call, as SDP does."""
 
     def __init__(
-        self, name: str, random: Random, sockets: tuple[socket.socket, socket.socket], *, path: Callable[[], str] = str
+        self,
+        name: str,
+        random: Random,
+        sockets: tuple[socket.socket, socket.socket],
+        *,
+        path: Callable[[], str] = str,
+        wan: LoopbackWan | None = None,
     ) -> None:
+        """`wan`: the delay between places in name only."""
         self.remote: Address | None = None
+        self._wan = wan
         self.refused = 0  # packets that the kernel would not take
         self._rtp_socket, self._rtcp_socket = sockets
         self.local: Address = self._rtp_socket.getsockname()[:2]
@@ -181,12 +191,23 @@ class RemoteVoice:
         loop.add_reader(self._rtcp_socket, self._readable, self._rtcp_socket)
 
     @classmethod
-    def open(cls, name: str, random: Random, address: str, *, path: Callable[[], str] = str) -> RemoteVoice:
-        """Take a free pair of ports at an address; to be called inside the party's place. Raises TransportError."""
+    def open(
+        cls,
+        name: str,
+        random: Random,
+        address: str,
+        *,
+        path: Callable[[], str] = str,
+        wan: LoopbackWan | None = None,
+    ) -> RemoteVoice:
+        """Take a free pair of ports at an address; to be called inside the party's place. Raises TransportError.
+
+        `wan`: the delay between places in name only.
+        """
         failed: OSError | None = None
         for port in random.sample(_PORTS, _TRIES):
             try:
-                return cls(name, random, _open_pair(address, port), path=path)
+                return cls(name, random, _open_pair(address, port), path=path, wan=wan)
             except OSError as error:
                 failed = error
         raise TransportError(f"cannot find ports for RTP at {address}: {failed}")
@@ -209,6 +230,12 @@ class RemoteVoice:
             self._transmit(self._rtcp_socket, octets, _rtcp_of(self.remote))
 
     def _transmit(self, sock: socket.socket, octets: bytes, destination: Address) -> None:
+        if self._wan is None:
+            self._put(sock, octets, destination)
+        else:
+            self._wan.carry(self.local[0], destination[0], lambda: self._put(sock, octets, destination))
+
+    def _put(self, sock: socket.socket, octets: bytes, destination: Address) -> None:
         try:
             sock.sendto(octets, destination)
         except OSError:
@@ -217,14 +244,18 @@ class RemoteVoice:
     def _readable(self, sock: socket.socket) -> None:
         for _ in range(_BATCH):
             try:
-                octets, ancillary, _, _ = sock.recvmsg(_LARGEST, 64)
+                octets, ancillary, _, source = sock.recvmsg(_LARGEST, 64)
             except OSError:  # nothing more, an ICMP error, or closed
                 return
-            at = _arrival(ancillary)
-            if sock is self._rtp_socket:
-                self.end.receive(octets, at)
+            receive = self.end.receive if sock is self._rtp_socket else self.end.receive_report
+            if self._wan is None:
+                receive(octets, _arrival(ancillary))
             else:
-                self.end.receive_report(octets, at)
+                self._wan.carry(source[0], self.local[0], partial(_now, receive, octets))
+
+
+def _now(receive: Callable[[bytes, float], None], octets: bytes) -> None:
+    receive(octets, time.monotonic())
 
 
 def _rtcp_of(address: Address) -> Address:

@@ -113,7 +113,8 @@ class Relay:
         if late:
             figures["max"] = late[-1]
         return {
-            **self._router.statistics(),
+            "lines": self._router.counters(),
+            "unroutable": self._router.unroutable,
             "overrun": self._overrun,
             "undelivered": self._undelivered,
             "late": figures,
