@@ -231,6 +231,43 @@ def test_two_subscribers_call_each_other(play: Play) -> None:
     play(act)
 
 
+def test_an_idle_device_asks_for_service_to_call(play: Play) -> None:
+    async def act(scene: Scene) -> None:
+        device = await scene.registered()
+        assert device.sip is not None
+        await device.go_idle()
+        assert scene.spoken[Role.SGW][-1] == "Release Access Bearers Response"
+        await scene.call(device.sip, scene.remote, BOB)
+        assert "Paging" not in scene.spoken[Role.MME]
+        assert len(device.dedicated_bearers()) == 1
+
+    play(act)
+
+
+def test_an_idle_device_is_paged_for_a_call(play: Play) -> None:
+    async def act(scene: Scene) -> None:
+        device = await scene.registered()
+        assert device.sip is not None
+        await device.go_idle()
+        await scene.call(scene.remote, device.sip, scene.uri())
+        assert "Downlink Data Notification" in scene.spoken[Role.SGW]
+        assert "Paging" in scene.spoken[Role.MME]
+        assert len(device.dedicated_bearers()) == 1
+
+    play(act)
+
+
+def test_an_idle_device_leaves(play: Play) -> None:
+    async def act(scene: Scene) -> None:
+        device = scene.device()
+        await device.attach()
+        await device.go_idle()
+        await device.detach()
+        await scene.core.until(lambda: not scene.core.leftovers())
+
+    play(act)
+
+
 def test_calls_to_nobody_are_told(play: Play) -> None:
     async def act(scene: Scene) -> None:
         device = await scene.registered()

@@ -7,6 +7,7 @@ Its datagrams are IP packets in its bearers, dedicated ones where a packet filte
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from random import Random
 from time import monotonic
@@ -33,6 +34,7 @@ from ferret_core.user_plane import flow_of, matches
 log = structlog.get_logger(__name__)
 INTERNET: Final = "internet"
 IMS: Final = "ims"
+_WAITING: Final = 64  # packets of an idle device that wait for service
 _RESERVATION: Final = 10.0  # s that a dedicated bearer may take
 _WISHES: Final = (PcoId.P_CSCF_IPV4_ADDRESS, PcoId.DNS_SERVER_IPV4_ADDRESS, PcoId.IPV4_LINK_MTU)
 _OPTIONS: Final = Pco(tuple(PcoContainer(one, b"") for one in _WISHES))
@@ -82,6 +84,8 @@ class Device:
         self._clock = clock
         self._maker = PacketMaker()
         self._reader = PacketReader()
+        self._waiting: deque[bytes] = deque(maxlen=_WAITING)
+        self._waking: asyncio.Task[None] | None = None
         cell.add(self)
 
     # ---- bearers
@@ -131,15 +135,31 @@ class Device:
         )
         self.sip = _DeviceAgent(self, UserAgent(configuration, self._random, usim=self.usim), self._clock)
 
+    async def go_idle(self, *, within: float = 5.0) -> None:
+        """Let the base station release the device for inactivity. Raises TimeoutError."""
+        driver = self.cell.driver
+        driver.perform(driver.enb.release(self.ue))
+        await driver.until(lambda: not any(map(self.has_radio, self.ue.esm.bearers)), within=within)
+
+    async def request_service(self, *, within: float = 5.0) -> None:
+        """Become active again, with every bearer. Raises TimeoutError."""
+        driver = self.cell.driver
+        if not any(map(self.has_radio, self.ue.esm.bearers)):
+            driver.perform(driver.enb.request_service(self.ue))
+        await driver.until(lambda: all(map(self.has_radio, self.ue.esm.bearers)), within=within)
+
     async def detach(self, *, within: float = 5.0) -> None:
         """Leave the network. Raises TimeoutError."""
         driver = self.cell.driver
+        await self.request_service(within=within)
         driver.perform(driver.enb.detach(self.ue))
         await driver.until(lambda: self.ue.is_gone, within=within)
         self.stop()
 
     def stop(self) -> None:
-        """No timer runs any more."""
+        """No timer runs and nothing waits any more."""
+        if self._waking is not None:
+            self._waking.cancel()
         if self.sip is not None:
             self.sip.stop()
             self.sip = None
@@ -153,12 +173,40 @@ class Device:
     def send(self, datagram: Datagram, *, service: int = 0) -> float:
         """Send a datagram on the bearer that is for it; when it left (seconds, monotonic).
 
-        Raises LocalMisuseError without a bearer.
+        An idle device asks for service first, and what it sends waits until it has it. Raises LocalMisuseError without
+        a bearer.
         """
         at = self._clock()
         for packet in self._maker.packets(datagram, service=service):
-            at = self.cell.driver.send_uplink(self.ue, self._bearer_for(packet), packet)
+            ebi = self._bearer_for(packet)
+            if self._waiting or not self.has_radio(ebi):
+                self._waiting.append(packet)
+            else:
+                at = self.cell.driver.send_uplink(self.ue, ebi, packet)
+        if self._waiting and self._waking is None:
+            self._waking = asyncio.ensure_future(self._wake_up())
         return at
+
+    def has_radio(self, ebi: int) -> bool:
+        """Whether a bearer has its radio and S1 bearers; none has while the device is idle."""
+        try:
+            self.cell.driver.enb.uplink(self.ue, ebi, b"")
+        except LocalMisuseError:
+            return False
+        return True
+
+    async def _wake_up(self) -> None:
+        """Get service for the packets that wait; without it they are lost."""
+        try:
+            await self.request_service()
+            while self._waiting:
+                packet = self._waiting.popleft()
+                self.cell.driver.send_uplink(self.ue, self._bearer_for(packet), packet)
+        except (TimeoutError, LocalMisuseError) as error:
+            log.warning("no_service", imsi=self.ue.imsi, lost=len(self._waiting), reason=str(error))
+            self._waiting.clear()
+        finally:
+            self._waking = None
 
     def _bearer_for(self, packet: bytes) -> int:
         flow = flow_of(packet)
