@@ -15,7 +15,7 @@ from ferret.transport.endpoint import Address
 from ferret.transport.udp import UdpTransport
 from ferret_core.driver.links.sip_link import address_of
 from ferret_core.driver.links.timer import Timer
-from ferret_core.ua import UaConfiguration, UaEvent, UserAgent
+from ferret_core.ua import Place, UaConfiguration, UaEvent, UserAgent
 
 EventT = TypeVar("EventT")
 _KEPT: Final = 1024
@@ -61,9 +61,9 @@ class UserAgentDriver:
         """Put on hold."""
         self.take(self.agent.hold(call, self._clock()))
 
-    def resume(self, call: str) -> None:
-        """Go on after a hold."""
-        self.take(self.agent.resume(call, self._clock()))
+    def resume(self, call: str, place: Place | None = None) -> None:
+        """Go on after a hold; `place`: our media are received there from now on."""
+        self.take(self.agent.resume(call, self._clock(), place=place))
 
     def hang_up(self, call: str) -> None:
         """End a call."""

@@ -17,6 +17,7 @@ from ferret_core.ua.events import (
     Ringing,
     UaEvent,
 )
+from ferret_core.ua.session_description import Place
 
 __all__ = [
     "EndReason",
@@ -27,6 +28,7 @@ __all__ = [
     "MediaSession",
     "ModificationRefused",
     "NotRegistered",
+    "Place",
     "Registered",
     "ResourcesWanted",
     "Resumed",

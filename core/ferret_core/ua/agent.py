@@ -101,9 +101,23 @@ class UserAgent:
         """Put on hold. Raises LocalMisuseError for a call that is not established, or is just being changed."""
         return self._order(call, CallEvent.HOLD, now)
 
-    def resume(self, call: str, now: float) -> list[UaEvent]:
-        """Go on after a hold."""
+    def resume(self, call: str, now: float, *, place: Place | None = None) -> list[UaEvent]:
+        """Go on after a hold, or move our media: `place` is where they are received from now on."""
+        known = self.calls.get(call)
+        if known is None or known.state is not CallState.ESTABLISHED:
+            raise LocalMisuseError(f"resuming a call that is {known.state if known else 'not there'}")
+        known.place_before, known.place = known.place, place or known.place
         return self._order(call, CallEvent.RESUME, now)
+
+    def reroute(self, call: str, routes: tuple[str, ...]) -> None:
+        """Send what follows inside a call along these Route values: other proxies have its dialog now.
+
+        Raises LocalMisuseError for a call without a dialog.
+        """
+        dialog = self.calls[call].dialog if call in self.calls else None
+        if dialog is None:
+            raise LocalMisuseError("rerouting a call without a dialog")
+        dialog.routes = routes
 
     def hang_up(self, call: str, now: float) -> list[UaEvent]:
         """End a call, whatever its state."""

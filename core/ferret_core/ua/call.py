@@ -81,6 +81,7 @@ class Call:
         self.agent = agent
         self.name = name
         self.place = place
+        self.place_before = place  # our re-INVITE
         self.peer = peer
         self.state = CallState.CALLING
         self.dialog: Dialog | None = None

@@ -17,6 +17,7 @@ _HOLDING: Final = frozenset({"sendonly", "inactive"})  # what the side that hold
 
 def hold(call: Call, _: sip.Message | None, source: str, now: float) -> None:
     """Put the other party on hold by a re-INVITE."""
+    call.place_before = call.place
     _modify(call, "inactive" if call.held_by_peer else "sendonly", now)
 
 
@@ -53,7 +54,7 @@ def modified(call: Call, reply: sip.Message | None, source: str, now: float) -> 
 def not_modified(call: Call, reply: sip.Message | None, source: str, now: float) -> None:
     """Our re-INVITE was refused: the call goes on as it was, unless there is none any more."""
     status = reply.status if reply is not None else 408
-    call.ours = call.before
+    call.ours, call.place = call.before, call.place_before
     call.state = CallState.ESTABLISHED
     if status in _GONE:
         call.request("BYE", now)

@@ -18,8 +18,10 @@ from ferret_core.ua import (
     EndReason,
     Established,
     Held,
+    MediaMoved,
     MediaSession,
     ModificationRefused,
+    Place,
     Resumed,
     Ringing,
     UaConfiguration,
@@ -134,6 +136,29 @@ def test_both_hold_and_one_after_the_other_resumes(pair: Pair) -> None:
     assert isinstance(pair.last(B), Resumed)
     pair.order(pair.b, "resume", name)
     assert pair.last(A).media.direction == pair.last(B).media.direction == "sendrecv"
+
+
+def test_a_call_is_resumed_with_media_at_another_place(pair: Pair) -> None:
+    name = established(pair)
+    pair.order(pair.a, "hold", name)
+    pair.tell(pair.a, pair.a.resume(name, pair.now, place=Place("10.9.9.9", 6000)))
+    pair.run()
+    assert pair.last(A).media.local_address == "10.9.9.9"
+    resumed, moved = pair.events[B][-2:]
+    assert isinstance(resumed, Resumed)
+    assert moved == MediaMoved(name, resumed.media)
+    assert (moved.media.remote_address, moved.media.remote_port) == ("10.9.9.9", 6000)
+
+
+def test_a_call_goes_on_through_other_proxies(pair: Pair) -> None:
+    name = established(pair)
+    pair.a.reroute(name, (f"<sip:{B};lr>", "<sip:scscf.edge;lr>"))
+    pair.order(pair.a, "hang_up", name)
+    bye = next(m for _, m in pair.seen if m.method == "BYE")
+    assert bye.values("Route") == (f"<sip:{B};lr>", "<sip:scscf.edge;lr>")
+    assert isinstance(pair.last(B), Ended)
+    with pytest.raises(LocalMisuseError):
+        pair.a.reroute(name, ())
 
 
 def test_holds_that_cross_leave_the_call_as_it_was(pair: Pair) -> None:
