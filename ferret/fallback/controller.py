@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 
 from ferret.errors import LocalMisuseError
 from ferret.fallback.fallback import Fallback
+from ferret.fallback.judgement import why_not_accepted, why_not_eligible
 from ferret.fallback.messages import (
     AbandonReplay,
     Answered,
@@ -47,7 +48,6 @@ from ferret.fallback.services import SwitchedServices
 from ferret.fallback.states import FAILURES, Action, Event, State, step
 from ferret.fallback.undo import Trace, undo
 from ferret.records.recording import Recording
-from ferret.replay.verdict import RecordingResult
 
 _AT_WORK: Final = (State.HOLDING, State.REPLAYING, State.RECONFIGURING)
 
@@ -169,8 +169,8 @@ class Controller:
 
     def _why_not(self, recording: Recording) -> str:
         """Why an established call cannot be moved now; "" if it can."""
-        if recording.holes:
-            return f"the recording has a hole: {recording.holes[0].what}"
+        if reason := why_not_eligible(recording):
+            return reason
         if self._edge_lost:
             return next(iter(self._edge_lost.values()))
         return "too many calls wait for the edge" if len(self._waiting) >= self._limits.waiting else ""
@@ -354,21 +354,6 @@ def _refusal(answer: CommandDone | CommandFailed, awaited: _Awaited, *, moves: b
     if answer.result is None:
         raise LocalMisuseError(f"the replay of command {answer.id} is done, but has no result")
     return why_not_accepted(answer.result, moves=moves)
-
-
-def why_not_accepted(result: RecordingResult, *, moves: bool = False) -> str:
-    """Why a call must not go on where its recording was replayed with this result; "" if it may.
-
-    `moves`: the replay was to move base station and device as well.
-    """
-    if result.abandoned:
-        return f"the replay was abandoned: {result.abandoned}"
-    if result.unacknowledged:
-        return f"the edge acknowledged {result.acknowledged} messages, and {result.unacknowledged} not"
-    for message in result.messages:
-        if message.high_risk:
-            return f"the edge made another {message.step.message.name} than the core: {message.high_risk} differences"
-    return f"not moved: {result.not_reconfigured}" if moves and not result.reconfigured else ""
 
 
 _Act: TypeAlias = Callable[[Controller, Fallback, float], None]

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
-from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished
+from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished, Place
 from ferret.fallback.nas_counts import count_nas
 from ferret.protocols.gtpv2 import MessageType
 from ferret.protocols.summary import Kind, Protocol
@@ -96,9 +96,12 @@ class CallWatch:
 
     `settle`: how long such messages must have paused, so that every agent's copy has come. It is spent before the call
     is held, so nobody hears it. `latest`: after so long it is looked all the same, on a host that is never quiet.
+    `edge`: the addresses of the edge's CSCFs, where agents stand there as well; a call that ends there has ended at the
+    edge.
     """
 
-    def __init__(self, *, settle: float = 0.02, latest: float = 0.2) -> None:
+    def __init__(self, *, settle: float = 0.02, latest: float = 0.2, edge: frozenset[str] = frozenset()) -> None:
+        self._edge = edge
         self._settle = settle
         self._latest = latest
         self._first: float | None = None  # moment that has not been looked at
@@ -132,9 +135,13 @@ class CallWatch:
                 entries = (*recording.context, *recording.entries)
                 events.append(CallEstablished(call, recording, count_nas([entry.message for entry in entries])))
             if after is Standing.ENDED:
-                events.append(CallEnded(call))
+                events.append(CallEnded(call, self._where_it_ended(recording)))
             self._known[call] = after
         return events
+
+    def _where_it_ended(self, recording: Recording) -> Place:
+        ways = (m for m in recording.messages if m.name == "BYE")
+        return Place.EDGE if any(self._edge & {m.from_nf.address, m.to_nf.address} for m in ways) else Place.CORE
 
     def forget(self, call: Call) -> None:
         """This call's recording is gone and will not come back."""

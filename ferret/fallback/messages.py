@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
@@ -53,7 +53,7 @@ class CallEstablished:
     """200/ACK, and the call's dedicated bearer is up."""
 
     call: Call
-    recording: Recording
+    recording: Recording = field(repr=False)  # it holds keys
     counts: NasCounts | None = None  # the device's, as far as they are known
 
 
@@ -147,7 +147,7 @@ class ReplayRecording:
 
     id: int
     call: Call
-    recording: Recording
+    recording: Recording = field(repr=False)  # it holds keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,8 +126,10 @@ class World:
         if fate in (Fate.DONE, Fate.UNCONFIRMED):
             self._carry_out(command)
         if fate is Fate.DONE:
-            done = isinstance(command, ReplayRecording)
-            self.happen(CommandDone(command.id, result=good_result(command.call) if done else None))
+            result = None
+            if isinstance(command, ReplayRecording):
+                result = good_result(command.call, moved=self.limits.replay_moves)
+            self.happen(CommandDone(command.id, result=result))
         elif fate is Fate.REFUSED:
             self.happen(CommandFailed(command.id, f"{type(command).__name__} was refused"))
 
@@ -170,6 +172,7 @@ class World:
                 truth.media = "" if truth.up else truth.media
             case ReplayRecording():
                 truth.edge_state = True
+                truth.device = "edge" if self.limits.replay_moves else truth.device
             case Reconfigure():
                 truth.device = "edge"
             case ResumeCall():
@@ -186,8 +189,9 @@ def key(report: FallbackReport) -> Call:
     return Call(report.subscriber, report.service, report.number)
 
 
-def good_result(call: Call) -> RecordingResult:
-    return RecordingResult(Plan(call.subscriber, call.service, frozenset(), steps=(), reconfigure_after=1), [])
+def good_result(call: Call, *, moved: bool = False) -> RecordingResult:
+    plan = Plan(call.subscriber, call.service, frozenset(), steps=(), reconfigure_after=1)
+    return RecordingResult(plan, [], reconfigured=moved)
 
 
 def check(world: World) -> None:
@@ -367,7 +371,8 @@ def test_the_second_call_after_a_return_is_moved(state: str) -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_twelve_calls_of_three_subscribers_in_a_bad_network(seed: int) -> None:
-    random, world = Random(seed), World()
+    random = Random(seed)
+    world = World(Limits(recording=60, undo=1, pause=0.05, attempts=4, waiting=2, replay_moves=bool(seed % 2)))
     calls = iter([Call(f"00101000000000{s}", "volte", n) for n in range(1, 5) for s in range(1, 4)])
     for _ in range(150):
         _happen_at_random(world, random, calls)

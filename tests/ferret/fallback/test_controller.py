@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from ferret.errors import LocalMisuseError, PeerViolationError
-from ferret.fallback.controller import Controller, Limits, why_not_accepted
+from ferret.fallback.controller import Controller, Limits
+from ferret.fallback.judgement import why_not_accepted
 from ferret.fallback.messages import (
     AbandonReplay,
     Call,
@@ -58,7 +60,7 @@ def state_of(bench: Bench, call: Call = CALL) -> State | None:
 
 def test_a_call_that_stands_is_held_through_the_cores_ims(bench: Bench) -> None:
     assert bench.give(CallBegun(CALL)) == []
-    assert bench.give(CallEstablished(CALL, SimpleNamespace(holes=()))) == [HoldCall(1, CALL)]
+    assert bench.give(CallEstablished(CALL, SimpleNamespace(holes=(), messages=()))) == [HoldCall(1, CALL)]
     assert state_of(bench) is State.HOLDING
 
 
@@ -164,6 +166,15 @@ def test_the_loss_of_the_cores_base_station_link_leaves_a_call_at_the_edge(bench
     assert state_of(bench) is State.AT_EDGE
 
 
+def test_what_changed_nothing_is_no_reason_in_the_report(bench: Bench) -> None:
+    bench.bring_to("at_edge")
+    bench.give(S1Lost())
+    bench.give(CallEnded(CALL, Place.EDGE))
+    for _ in range(3):
+        bench.answer()
+    assert (bench.reports[-1].reason, bench.reports[-1].failed) == ("", False)
+
+
 def test_the_loss_of_another_base_station_leaves_a_call_alone(bench: Bench) -> None:
     bench.bring_to("holding")
     assert bench.give(S1Lost(frozenset({OTHER.subscriber}))) == []
@@ -223,6 +234,12 @@ def test_a_replay_that_was_to_move_the_device_and_did_not_is_not_accepted(make_r
 def test_a_replay_that_hangs_is_abandoned_before_the_call_is_resumed(bench: Bench) -> None:
     bench.bring_to("replaying")
     assert bench.wake() == [AbandonReplay(CALL), ResumeCall(3, CALL, Place.CORE)]
+
+
+def test_a_replay_that_moves_the_device_itself_and_hangs_may_have_moved_it(make_bench: Any) -> None:
+    bench = make_bench(Limits(replay_moves=True))
+    bench.bring_to("replaying")
+    assert bench.wake() == [AbandonReplay(CALL), MoveBack(3, CALL, WayBack.MODIFY, NasCounts(7, 9))]
 
 
 def test_hold_replay_and_move_together_may_take_no_longer_than_the_operator_allows(make_bench: Any) -> None:
@@ -312,7 +329,7 @@ def test_a_replay_that_is_done_without_a_result_is_misuse(bench: Bench) -> None:
 def test_a_call_cannot_be_established_twice(bench: Bench) -> None:
     bench.bring_to("at_edge")
     with pytest.raises(PeerViolationError):
-        bench.give(CallEstablished(CALL, SimpleNamespace(holes=())))
+        bench.give(CallEstablished(CALL, SimpleNamespace(holes=(), messages=())))
     assert state_of(bench) is State.AT_EDGE
 
 
@@ -322,7 +339,7 @@ def test_a_call_cannot_be_established_twice(bench: Bench) -> None:
 def test_a_service_that_is_off_is_left_alone() -> None:
     controller = Controller(SwitchedServices({"volte": ServicePolicy(enabled=False)}))
     assert controller.receive(CallBegun(CALL), 0) == []
-    assert controller.receive(CallEstablished(CALL, SimpleNamespace(holes=())), 1) == []
+    assert controller.receive(CallEstablished(CALL, SimpleNamespace(holes=(), messages=())), 1) == []
     assert (controller.reports(), controller.counts["not_switched_on"]) == ([], 1)
 
 
@@ -331,6 +348,23 @@ def test_a_recording_with_a_hole_stays_on_the_core(bench: Bench, make_recording:
     hole = Hole("3 message(s) of the agent at 10.0.0.9", 7)
     assert bench.give(CallEstablished(CALL, make_recording(CALL, hole))) == []
     assert bench.reports[-1].reason == "the recording has a hole: 3 message(s) of the agent at 10.0.0.9"
+
+
+@pytest.mark.parametrize(
+    ("uri", "stays"), [("urn:service:sos", True), ("URN:service:sos.fire", True), ("sip:112@ims.example", False)]
+)
+def test_an_emergency_call_is_never_touched(bench: Bench, make_recording: Any, uri: str, stays: bool) -> None:
+    octets = f"INVITE {uri} SIP/2.0\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\r\n".encode()
+    entry = SimpleNamespace(message=SimpleNamespace(name="INVITE", octets=octets))
+    bench.give(CallBegun(CALL))
+    commands = bench.give(CallEstablished(CALL, dataclasses.replace(make_recording(), entries=(entry,))))
+    assert (commands == []) is stays
+    assert not stays or bench.reports[-1].reason == "an emergency call is never touched"
+
+
+def test_commands_do_not_show_what_is_in_a_recording(bench: Bench) -> None:
+    bench.bring_to("replaying")
+    assert "entries" not in repr(bench.commands[-1])
 
 
 def test_while_the_edge_is_lost_calls_stay_on_the_core_and_then_no_longer(bench: Bench) -> None:
@@ -345,7 +379,7 @@ def test_an_edge_that_is_lost_while_a_call_is_set_up_may_be_back_in_time(bench: 
     bench.give(CallBegun(CALL))
     bench.give(EdgeLost("PGW"))
     bench.give(EdgeBack("PGW"))
-    assert bench.give(CallEstablished(CALL, SimpleNamespace(holes=()))) == [HoldCall(1, CALL)]
+    assert bench.give(CallEstablished(CALL, SimpleNamespace(holes=(), messages=()))) == [HoldCall(1, CALL)]
 
 
 def test_a_second_call_of_a_subscriber_waits_for_none(bench: Bench) -> None:

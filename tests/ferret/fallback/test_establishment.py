@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from ferret.fallback.establishment import CallWatch, Standing, is_moment, standing
-from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished, NasCounts
+from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished, NasCounts, Place
 from ferret.fallback.nas_counts import NasCounter, count_nas
 from ferret.protocols.summary import Protocol
-from ferret.records.message import CapturedMessage, Endpoint
+from ferret.records.message import CapturedMessage, Endpoint, Role
 from ferret.records.recorder import Capture, Recorder
 from ferret.records.recording import Recording
 from ferret.replay.device import Device
@@ -78,6 +78,16 @@ def test_a_call_is_established_after_its_last_ack_and_before_its_bye(capture: Ca
     assert "BYE" not in names
     assert event.counts is not None
     assert event.counts.exact
+
+
+def test_a_call_that_ends_at_the_edges_cscf_has_ended_at_the_edge(
+    calls: Callable[[str], dict[str, Recording]],
+) -> None:
+    recordings = list(calls("volte-call-full.pcap").values())
+    (cscf,) = {m.to_nf.address for r in recordings for m in r.messages if m.to_nf.role is Role.PCSCF}
+    for edge, place in ((frozenset({cscf}), Place.EDGE), (frozenset({"10.0.0.1"}), Place.CORE)):
+        ended = [e for e in CallWatch(edge=edge).look(recordings) if isinstance(e, CallEnded)]
+        assert {event.at for event in ended} == {place}
 
 
 @pytest.mark.parametrize("name", ["volte-call-full.pcap", "open5gs-volte.pcap", "kamailio-ims-call.pcap"])
