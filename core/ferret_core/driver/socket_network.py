@@ -53,9 +53,10 @@ class SocketNetwork(PacketNetwork):
 
     def carry(self, packet: bytes) -> None:
         """Send a UE's datagram on; fragments wait for each other."""
+        dropped = self._reader.dropped
         datagram = self._reader.receive(packet, self._clock())
+        self.lost += self._reader.dropped - dropped
         if datagram is None:
-            self.lost = self._reader.dropped
             return
         try:
             sent = self._started and self._socket_of(datagram.source).send(datagram.payload, datagram.destination)
