@@ -94,7 +94,7 @@ def _queue(name: str) -> PosixQueue:
     try:
         return PosixQueue(name)
     except posix_ipc.Error as error:
-        raise QueueError(f"the POSIX queue {name} cannot be opened: {error}; it is its maker's alone") from error
+        raise QueueError(f"the POSIX queue {name} cannot be opened: {error}") from error
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

@@ -114,7 +114,7 @@ def test_it_gives_up_root_before_it_opens_the_queue(
 
     async def scenario() -> None:
         process = await Process.start("-i", "lo", "-a", NF, "--queue", queue.name, "--user", "nobody")
-        await process.says(b"its maker's alone")
+        await process.says(b"cannot be opened")
         assert process.user == nobody.pw_uid
         os.fchown(queue.fileno(), nobody.pw_uid, nobody.pw_gid)
         with udp(NF, 2123) as nf, udp(PEER, 2123):
