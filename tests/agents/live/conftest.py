@@ -132,13 +132,14 @@ def set_up() -> Callable[[bool], None]:
 
 
 def _make_veth() -> None:
-    for command in ("link add veth0 type veth peer name veth1", "link set veth0 up", "link set veth1 up"):
+    cable = "link add veth0 mtu 65000 type veth peer name veth1 mtu 65000"
+    for command in (cable, "link set veth0 up", "link set veth1 up"):
         subprocess.run(["ip", *command.split()], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")
 def make_veth() -> Callable[[], None]:
-    """Makes two Ethernet interfaces with a cable between them, `veth0` and `veth1`."""
+    """Makes two Ethernet interfaces with a cable between them, `veth0` and `veth1`, for frames of any size."""
     if not shutil.which("ip"):
         pytest.skip("SKIPPED LOUDLY: ip is not installed (apt-get install iproute2)")
     return _make_veth
