@@ -12,10 +12,9 @@ from typing import Final
 from ferret.transport.endpoint import TransportError, widen
 from ferret_core.driver.packet_network import PacketNetwork
 from ferret_deploy.lab.places import SGI_INTERFACE, Place
-from ferret_deploy.lab.wire import IPV4, IPV6, open_wire
+from ferret_deploy.lab.wire import IPV4, IPV6, LARGEST_FRAME, open_wire
 
 _HEAD: Final = bytes((2, 0xFE, 0, 0, 0, 0)) + bytes((2, 0xFE, 0, 0, 2, 0))
-_FRAME: Final = 65600
 _BATCH: Final = 64
 
 
@@ -63,7 +62,7 @@ class SgiNetwork(PacketNetwork):
             if self._socket is None:
                 return
             try:
-                frame = self._socket.recv(_FRAME)
+                frame = self._socket.recv(LARGEST_FRAME)
             except OSError:  # nothing more
                 return
             if frame[12:14] in (IPV4, IPV6) and self.received is not None:

@@ -8,28 +8,23 @@ per datagram and answers each; when it closes, the relay ends.
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import json
 import os
 import socket
-import struct
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from select import select
-from time import monotonic, monotonic_ns, time_ns
+from time import monotonic, time_ns
 from typing import Any, Final
 
 from ferret.errors import ConfigError
 from ferret_deploy.lab.delay_line import FrameRouter, Impairment, WanPort
+from ferret_deploy.lab.wire import LARGEST_FRAME, stamp_ns, take_overrun
 
-_FRAME: Final = 65600  # octets: more than any frame
 _BATCH: Final = 32  # frames read from one port before others get their turn
-_SIOCGSTAMPNS: Final = 0x8907  # linux/sockios.h
-_TIMESPEC = struct.Struct("=qq")
 _OLDEST: Final = 1.0  # s: a frame that seems to have waited longer came while somebody set the clock
-_SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _PR_SET_TIMERSLACK: Final = 29
 _KEPT: Final = 200_000  # frames whose lateness is remembered
 
@@ -65,7 +60,7 @@ class Relay:
         receive, wait = sock.recv, self._router.receive
         for _ in range(_BATCH):
             try:
-                frame = receive(_FRAME)
+                frame = receive(LARGEST_FRAME)
             except OSError:  # nothing more, or the interface has gone
                 return
             wait(number, frame, _arrival(sock))
@@ -105,8 +100,7 @@ class Relay:
 
     def _statistics(self) -> Mapping[str, object]:
         for sock in self._sockets:
-            counters = sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)  # read and set to 0
-            self._overrun += struct.unpack("=II", counters)[1]
+            self._overrun += take_overrun(sock)
         late = sorted(self._lateness)
         self._lateness.clear()
         figures = {f"p{p}": late[min(len(late) - 1, len(late) * p // 100)] for p in (50, 99)} if late else {}
@@ -124,13 +118,9 @@ class Relay:
 
 def _arrival(sock: socket.socket) -> float:
     """When the frame just read reached the kernel, on the monotonic clock."""
-    now = monotonic_ns()
-    try:
-        seconds, nanoseconds = _TIMESPEC.unpack(fcntl.ioctl(sock, _SIOCGSTAMPNS, bytes(16)))
-    except OSError:
-        return now / 1e9
-    waited = time_ns() - (seconds * 1_000_000_000 + nanoseconds)
-    return (now - waited) / 1e9 if 0 <= waited <= _OLDEST * 1e9 else now / 1e9
+    now, stamp = monotonic(), stamp_ns(sock)
+    waited = (time_ns() - stamp) / 1e9
+    return now - waited if 0 <= waited <= _OLDEST else now
 
 
 def _hurry() -> str:
