@@ -22,6 +22,7 @@ from ferret_core.driver.core_set import CoreSet
 from ferret_core.driver.device import Cell, Device
 from ferret_core.driver.places import Places
 from ferret_core.driver.ports import S1AP_PORT
+from ferret_core.driver.socket_network import SocketNetwork
 from ferret_core.driver.user_agent import RemoteParty, UserAgentDriver
 from ferret_core.enb import Enb
 from ferret_core.enb.driver import EnbDriver
@@ -54,7 +55,9 @@ class Scene:
 
     def device(self, number: int = 0, **more: Any) -> Device:
         """The device of a subscriber."""
-        device = Device(self.cell, self.lab, self.lab.subscribers[number], Random(100 + number), **more)
+        device = Device(
+            self.cell, self.lab, self.lab.subscribers[number], Random(100 + number), expects=self.expects, **more
+        )
         self.devices.append(device)
         return device
 
@@ -75,6 +78,11 @@ class Scene:
         await caller.wait_for(Established)
         await called.wait_for(Established)
         return name
+
+    def expects(self, address: str, port: int) -> None:
+        """A device waits for media."""
+        assert isinstance(self.core.network, SocketNetwork)
+        self.core.network.expect(address, port)
 
     def uri(self, number: int = 0) -> str:
         """What a subscriber is called by."""

@@ -53,7 +53,10 @@ def test_a_device_registers_with_aka_and_leaves(play: Play) -> None:
         device = await scene.registered()
         assert device.sip is not None
         assert device.sip.agent.registration.identities[0] == scene.uri()
-        assert scene.spoken[Role.SCSCF] == ["MAR", "401 (REGISTER)", "SAR", "200 (REGISTER)"]
+        await scene.core.until(lambda: "NOTIFY" in scene.spoken[Role.SCSCF])
+        assert scene.spoken[Role.SCSCF] == [
+            *("MAR", "401 (REGISTER)", "SAR", "200 (REGISTER)", "200 (SUBSCRIBE)", "NOTIFY"),
+        ]
         assert scene.core.leftovers()["P-CSCF"] == {"registrations": 1}
         device.sip.deregister()
         assert await device.sip.wait_for(NotRegistered) == NotRegistered(200, "left")
@@ -90,11 +93,14 @@ def test_voice_goes_over_the_dedicated_bearer_both_ways(play: Play) -> None:
         device.media = lambda datagram, ebi, at: heard.append((datagram, ebi))
         await scene.call(device.sip, scene.remote, BOB)
         (bearer,) = device.dedicated_bearers()
+        assert scene.media_socket is not None
+        scene.media_socket.send(b"\x80 first", (device.address, 49000))  # before the device has sent any
+        await scene.station.until(lambda: bool(heard))
+        assert heard.pop() == (Datagram(("127.0.140.90", 49000), (device.address, 49000), b"\x80 first"), bearer.ebi)
         sent = Datagram((device.address, 49000), ("127.0.140.90", 49000), b"\x80" + bytes(50))
         device.send(sent)
         await scene.heard.wait()
         assert scene.media == [(sent.payload, sent.source)]
-        assert scene.media_socket is not None
         scene.media_socket.send(b"\x80 answer", sent.source)
         await scene.station.until(lambda: bool(heard))
         assert heard == [(Datagram(sent.destination, sent.source, b"\x80 answer"), bearer.ebi)]

@@ -69,14 +69,19 @@ class Device:
         random: Random,
         *,
         ringing_seconds: float | None = None,
+        expects: Callable[[str, int], None] | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`ringing_seconds`: how long the device lets a call ring, either way; None: as long as the network."""
+        """`ringing_seconds`: how long the device lets a call ring, either way; None: as long as the network.
+
+        `expects`, if given, is told address and port of media before they may come (`SocketNetwork.expect`).
+        """
         self.subscriber = subscriber
         self.usim = Usim(subscriber.imsi, subscriber.milenage)
         self.ue = Ue(subscriber.imsi, usim=self.usim, plmn=lab.plmn)
         self.cell = cell
         self.media: Callable[[Datagram, int, float], None] | None = None
+        self.expects = expects
         self.sip: UserAgentDriver | None = None  # once there is an ims PDN connection
         self._lab = lab
         self._random = random
@@ -132,6 +137,7 @@ class Device:
             private_identity=f"{own.imsi}@{lab.ims_domain}",
             domain=lab.ims_domain,
             ringing_seconds=self._ringing_seconds,
+            watches_registration=True,
         )
         self.sip = _DeviceAgent(self, UserAgent(configuration, self._random, usim=self.usim), self._clock)
 
@@ -264,6 +270,8 @@ class _DeviceAgent(UserAgentDriver):
         super().take(told)
         for event in told:
             if isinstance(event, ResourcesWanted):
+                if self._device.expects is not None:
+                    self._device.expects(event.media.local_address, event.media.local_port)
                 task = asyncio.ensure_future(self._reserve(event))
                 self._reserving.add(task)
                 task.add_done_callback(self._reserving.discard)

@@ -24,8 +24,9 @@ from ferret_core.ua.configuration import UaConfiguration
 from ferret_core.ua.dialog import tag_of
 from ferret_core.ua.events import UaEvent
 from ferret_core.ua.registration import ALLOW, Registration
+from ferret_core.ua.registration_watch import RegistrationWatch
 from ferret_core.ua.session_description import Place
-from ferret_core.ua.states import CallEvent, CallState, RegistrationEvent
+from ferret_core.ua.states import CallEvent, CallState, RegistrationEvent, WatchEvent
 
 __all__ = ["UserAgent", "call_table"]
 
@@ -60,6 +61,7 @@ class UserAgent:
     def __init__(self, configuration: UaConfiguration, random: Random, *, usim: Usim | None = None) -> None:
         self.configuration = configuration
         self.registration = Registration(self, usim)
+        self.watch = RegistrationWatch(self)
         self.calls: dict[str, Call] = {}  # by Call-ID
         self.ignored = 0  # datagrams that nothing could be made of
         self._random = random
@@ -159,6 +161,8 @@ class UserAgent:
         for kind, name in self._timers.due(now):
             if kind == "register":
                 self.registration.happen(RegistrationEvent.DUE, now)
+            elif kind == "watch":
+                self.watch.happen(WatchEvent.DUE, now)
             elif kind == "ring" and name in self.calls:
                 self.calls[name].happen(CallEvent.RANG_TOO_LONG, None, "", now)
             elif kind == "repeat":
@@ -189,6 +193,10 @@ class UserAgent:
         if method == "REGISTER":
             self.registration.answered(answer, now)
             return
+        if method == "SUBSCRIBE" and self.watch.is_mine(answer):
+            if status >= 200:
+                self.watch.happen(WatchEvent.ACCEPTED if status < 300 else WatchEvent.REFUSED, now, answer)
+            return
         call = self.calls.get(answer.first("Call-ID"))
         if call is None:
             return
@@ -212,6 +220,9 @@ class UserAgent:
             self._called(request, source, call, now)
         elif request.method == "OPTIONS":
             self._send_answer(request, source, 200, "OK", now, (("Allow", ALLOW),))
+        elif request.method == "NOTIFY" and self.watch.is_mine(request):
+            self._send_answer(request, source, 200, "OK", now)
+            self.watch.notified(request, now)
         elif request.method not in _REQUESTS:
             self._refuse(request, source, 405, "Method Not Allowed", now, (("Allow", ALLOW),))
         elif call is None or not self._is_of(call, request):
@@ -311,6 +322,24 @@ class UserAgent:
             self._timers.cancel(("ring", call.name))
         else:
             self._timers.set(("ring", call.name), when)
+
+    def taken_away(self, now: float) -> None:
+        """The network has deregistered us."""
+        self.registration.happen(RegistrationEvent.TAKEN_AWAY, now)
+
+    def registered(self, now: float, *, is_registered: bool) -> None:
+        """Our registration has begun, been refreshed, or ended."""
+        if not is_registered:
+            self.watch.happen(WatchEvent.LEFT, now)
+        elif self.configuration.watches_registration:
+            self.watch.happen(WatchEvent.REGISTERED, now)
+
+    def watch_again_at(self, when: float | None) -> None:
+        """When the subscription to our registration wants to be refreshed; None: it does not."""
+        if when is None:
+            self._timers.cancel(("watch", ""))
+        else:
+            self._timers.set(("watch", ""), when)
 
     def refresh_at(self, when: float | None) -> None:
         """When the registration wants to be refreshed; None: it does not."""

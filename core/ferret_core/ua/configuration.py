@@ -27,6 +27,7 @@ class UaConfiguration:
     max_calls: int = 1  # beyond it a caller hears that we are busy
     ringing_seconds: float | None = None  # how long a call may ring, either way; None: as long as it likes
     expires: int = 600000  # seconds of a registration that is asked for (TS 24.229 clause 5.1.1.2.1)
+    watches_registration: bool = False  # subscribe to our own registration state (TS 24.229 clause 5.1.1.3)
     access_network: str = DEFAULT_ACCESS  # P-Access-Network-Info; "": left out
     user_agent: str = "FERRET emulated UE"
     timings: Timings = UE_TIMINGS

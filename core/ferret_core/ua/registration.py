@@ -41,6 +41,9 @@ class RegistrationAgent(Protocol):
     def refresh_at(self, when: float | None) -> None:
         """When the registration wants to be refreshed; None: it does not."""
 
+    def registered(self, now: float, *, is_registered: bool) -> None:
+        """The registration has begun, been refreshed, or ended."""
+
 
 class Registration:
     """The registration of one user agent."""
@@ -106,11 +109,11 @@ class Registration:
             rand, autn = sip.digest.split_aka_nonce(challenge.get("nonce", ""))
             result = self._usim.challenge(rand, autn)
             if result.outcome is Challenge.MAC_FAILURE:
-                self._end(403, "the network's MAC is wrong")
+                self._end(403, "the network's MAC is wrong", now)
                 return
             self._register(self._proof(challenge, result.res, result.auts), now)
         except DecodeError as error:
-            self._end(answer.status, str(error))
+            self._end(answer.status, str(error), now)
 
     def _accepted(self, answer: sip.Message | None, now: float) -> None:
         if answer is None:
@@ -121,21 +124,26 @@ class Registration:
         self.identities = tuple(uris) or (self._agent.configuration.identity,)
         self._agent.refresh_at(now + (seconds - _EARLY if seconds > _LONG else seconds / 2))
         self._agent.tell(Registered(self.identities, seconds))
+        self._agent.registered(now, is_registered=True)
 
     def _left(self, answer: sip.Message | None, now: float) -> None:
-        self._end(200, "left")
+        self._end(200, "left", now)
+
+    def _taken_away(self, answer: sip.Message | None, now: float) -> None:
+        self._end(480, "deregistered by the network", now)
 
     def _refused(self, answer: sip.Message | None, now: float) -> None:
-        self._end(408 if answer is None else answer.status, "" if answer is None else answer.reason)
+        self._end(408 if answer is None else answer.status, "" if answer is None else answer.reason, now)
 
     def _nothing(self, answer: sip.Message | None, now: float) -> None:
         """It is over already."""
 
-    def _end(self, status: int, reason: str) -> None:
+    def _end(self, status: int, reason: str, now: float) -> None:
         self.state = RegistrationState.NOT_REGISTERED
         self.service_route, self.identities, self._call_id = (), (), ""
         self._agent.refresh_at(None)
         self._agent.tell(NotRegistered(status, reason))
+        self._agent.registered(now, is_registered=False)
 
     # ---- messages
 
@@ -231,6 +239,12 @@ _TABLE: Final[dict[tuple[RegistrationState, RegistrationEvent], tuple[Registrati
     (_S.AUTHENTICATING, _E.REFUSED): (_S.NOT_REGISTERED, Registration._refused),
     (_S.REGISTERED, _E.DUE): (_S.REFRESHING, Registration._begin),
     (_S.REGISTERED, _E.REGISTER): (_S.REFRESHING, Registration._begin),
+    (_S.REGISTERED, _E.TAKEN_AWAY): (_S.NOT_REGISTERED, Registration._taken_away),
+    (_S.REFRESHING, _E.TAKEN_AWAY): (_S.NOT_REGISTERED, Registration._taken_away),
+    (_S.LEAVING, _E.TAKEN_AWAY): (_S.LEAVING, Registration._nothing),
+    (_S.NOT_REGISTERED, _E.TAKEN_AWAY): (_S.NOT_REGISTERED, Registration._nothing),
+    (_S.REGISTERING, _E.TAKEN_AWAY): (_S.REGISTERING, Registration._nothing),
+    (_S.AUTHENTICATING, _E.TAKEN_AWAY): (_S.AUTHENTICATING, Registration._nothing),
     (_S.REGISTERED, _E.DEREGISTER): (_S.LEAVING, Registration._leave),
     (_S.REFRESHING, _E.CHALLENGED): (_S.REFRESHING, Registration._prove),
     (_S.REFRESHING, _E.ACCEPTED): (_S.REGISTERED, Registration._accepted),

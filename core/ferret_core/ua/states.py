@@ -66,3 +66,24 @@ class RegistrationEvent(StrEnum):
     ACCEPTED = "2xx"
     REFUSED = "any other final answer, or none"
     DUE = "it is time to refresh"
+    TAKEN_AWAY = "the network says that we are not registered any more"
+
+
+class WatchState(StrEnum):
+    """Where our subscription to our own registration state stands (TS 24.229 clause 5.1.1.3)."""
+
+    NONE = "none"
+    SUBSCRIBING = "subscribing"
+    ACTIVE = "active"
+
+
+class WatchEvent(StrEnum):
+    """What happens to that subscription."""
+
+    REGISTERED = "we are registered"
+    ACCEPTED = "2xx to SUBSCRIBE"
+    REFUSED = "any other final answer, or none"
+    NOTIFIED = "NOTIFY: we are registered"
+    ENDED = "NOTIFY: it is over"
+    LEFT = "we are not registered any more"
+    DUE = "it is time to refresh"

@@ -11,6 +11,7 @@ from ferret.protocols import sip
 from ferret.protocols.nas import Milenage
 from ferret_core.enb.usim import Usim
 from ferret_core.ua import NotRegistered, Registered, UaConfiguration, UserAgent
+from ferret_core.ua.registration_watch import deregistered
 
 P, UE = "192.0.2.1:5060", "10.0.0.1:5060"
 DOMAIN = "ims.mnc001.mcc001.3gppnetwork.org"
@@ -144,3 +145,90 @@ def test_a_refusal_and_silence_are_told(agent: UserAgent) -> None:
     while not events and (deadline := agent.deadline()) is not None:
         events += agent.wake(deadline)
     assert events == [NotRegistered(408, "Request Timeout")]
+
+
+REGINFO = (
+    '<?xml version="1.0"?>\n<reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="0" state="full">'
+    '<registration aor="sip:491700@x" id="r0" state="{0}">{1}</registration></reginfo>'
+)
+OURS = f'<contact id="c0" state="{{0}}" event="x"><uri>sip:{IMSI}@{UE}</uri></contact>'
+THEIRS = '<contact id="c1" state="{0}" event="x"><uri>sip:other@10.9.9.9</uri></contact>'
+
+
+def _document(registration: str, *contacts: str) -> bytes:
+    return REGINFO.format(registration, "".join(contacts)).encode()
+
+
+@pytest.mark.parametrize(
+    ("document", "gone"),
+    [
+        (_document("active", OURS.format("active")), False),
+        (_document("active", THEIRS.format("active"), OURS.format("terminated")), True),
+        (_document("active", THEIRS.format("terminated"), OURS.format("active")), False),
+        (_document("terminated"), True),
+        (_document("active"), False),
+        (_document("active", THEIRS.format("terminated")), False),
+        (b"", False),
+        (b"<contact " * 1000, False),
+        (b"\xff<registration state='terminated'>", True),
+        (b"<registration state='terminated'>" * 10000, False),
+    ],
+)
+def test_a_registration_state_document_says_whether_we_are_gone(document: bytes, gone: bool) -> None:
+    assert deregistered(document, f"<sip:{IMSI}@{UE}>") is gone
+
+
+@pytest.fixture
+def watching() -> UserAgent:
+    own = UaConfiguration(
+        address=UE,
+        proxy=P,
+        identity=f"sip:{IMSI}@{DOMAIN}",
+        private_identity=f"{IMSI}@{DOMAIN}",
+        watches_registration=True,
+    )
+    return UserAgent(own, Random(1), usim=Usim(IMSI, FUNCTIONS))
+
+
+def _notify(subscribe: sip.Message, number: int, state: str, body: bytes) -> sip.Message:
+    fields = [
+        ("Via", f"SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKn{number}"),
+        ("From", f"{subscribe.first('To')};tag=s"),
+        ("To", subscribe.first("From")),
+        ("Call-ID", subscribe.first("Call-ID")),
+        ("CSeq", f"{number} NOTIFY"),
+        ("Event", "reg"),
+        ("Subscription-State", state),
+        ("Content-Type", "application/reginfo+xml"),
+    ]
+    return sip.request("NOTIFY", f"sip:{IMSI}@{UE}", fields, body)
+
+
+def test_a_device_watches_its_registration_and_learns_that_it_is_gone(watching: UserAgent) -> None:
+    _registered(watching, 600000)
+    subscribe = _sent(watching)
+    assert (subscribe.method, subscribe.first("Event")) == ("SUBSCRIBE", "reg")
+    assert subscribe.values("Route") == (f"<sip:{P};lr>", f"<sip:orig@scscf.{DOMAIN};lr>")
+    accepted = sip.respond(subscribe, 200, "OK", to_tag="s", headers=(("Expires", "600000"), ("Contact", "<sip:s>")))
+    _receive(watching, accepted)
+    assert _receive(watching, _notify(subscribe, 1, "active", _document("active", OURS.format("active")))) == []
+    assert _sent(watching).status == 200
+    (event,) = _receive(watching, _notify(subscribe, 2, "terminated;reason=deactivated", _document("terminated")))
+    assert event == NotRegistered(480, "deregistered by the network")
+    assert _sent(watching).status == 200
+    assert watching.leftovers()["registrations"] == 0
+
+
+def test_a_subscription_is_refreshed_and_a_refused_one_given_up(watching: UserAgent) -> None:
+    _registered(watching, 600000)
+    subscribe = _sent(watching)
+    accepted = sip.respond(subscribe, 200, "OK", to_tag="s", headers=(("Expires", "3600"), ("Contact", f"<sip:{P}>")))
+    _receive(watching, accepted)
+    while (deadline := watching.deadline()) is not None and deadline <= 3000.0:
+        watching.wake(deadline)
+    again = _sent(watching)
+    assert (again.method, sip.cseq_number(again)) == ("SUBSCRIBE", "2")
+    assert "tag=s" in again.first("To")
+    _receive(watching, sip.respond(again, 481, "Gone", to_tag="s"), 3000.0)
+    assert watching.watch.state == "none"
+    assert watching.leftovers()["registrations"] == 1
