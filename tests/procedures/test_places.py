@@ -1,0 +1,97 @@
+"""The same core in a place of its own: namespaces for core, base station and internet, joined by a WAN with delay."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from random import Random
+from typing import Final
+
+import pytest
+
+from ferret.records.message import Role
+from ferret.transport.sctp import SctpTransport
+from ferret.transport.udp import UdpTransport
+from ferret_core.driver.configuration import LabNetwork
+from ferret_core.driver.core_set import CoreSet
+from ferret_core.driver.device import Cell, Device
+from ferret_core.driver.places import Places as Addresses
+from ferret_core.driver.ports import S1AP_PORT
+from ferret_core.driver.user_agent import RemoteParty
+from ferret_core.enb import Enb
+from ferret_core.enb.driver import EnbDriver
+from ferret_core.ua import Ended, EndReason, Established, Registered, Ringing
+from ferret_core.ua.packets import Datagram
+from ferret_deploy.lab.delay_line import Impairment
+from ferret_deploy.lab.netlink import PlaceError
+from ferret_deploy.lab.places import PlaceConfig, Places
+from ferret_deploy.lab.sgi import SgiNetwork
+
+pytestmark = [pytest.mark.sctp, pytest.mark.root]
+
+DELAY: Final = 0.025  # seconds, one way
+POOLS: Final = {"internet": "10.45.0.0/16", "ims": "10.46.0.0/16"}
+ADDRESSES: Final = {
+    **{role: f"10.10.0.{number}" for number, role in enumerate((Role.MME, Role.SGW, Role.PGW, Role.PCRF), 2)},
+    **{role: f"10.10.0.{number}" for number, role in enumerate((Role.HSS, Role.ICSCF, Role.SCSCF, Role.PCSCF), 8)},
+    Role.ENB: "10.20.0.30",
+    Role.REMOTE: "198.51.100.90",
+}
+PLACES: Final = (
+    PlaceConfig("core", ("10.10.0.0/24",), tuple(POOLS.values())),
+    PlaceConfig("ran", ("10.20.0.0/24",)),
+    PlaceConfig("internet", ("198.51.100.0/24",)),
+)
+
+
+def test_a_call_over_a_wan_with_delay(sctp_transport: SctpTransport) -> None:
+    far = Impairment(delay=DELAY)
+    pairs = (("ran", "core"), ("core", "ran"), ("core", "internet"), ("internet", "core"))
+    try:
+        places = Places.build(PLACES, dict.fromkeys(pairs, far))
+    except PlaceError as error:
+        pytest.skip(f"NOT tested in namespaces: {error}")
+    with places:
+        asyncio.run(asyncio.wait_for(_call(places, sctp_transport), 30))
+
+
+async def _call(places: Places, sctp: SctpTransport) -> None:
+    lab = LabNetwork(Addresses(ADDRESSES, POOLS))
+    core = CoreSet(lab, sctp=sctp, network=SgiNetwork(places["core"]), random=lambda role: Random(str(role)))
+    enb = Enb(address=ADDRESSES[Role.ENB], random=Random(1), mme=ADDRESSES[Role.MME], plmn=lab.plmn)
+    station = EnbDriver(enb, mme=(ADDRESSES[Role.MME], S1AP_PORT), sctp=sctp)
+    remote = RemoteParty("sip:bob@remote.example", lab.sip_address(Role.REMOTE), lab.sip_address(Role.ICSCF), Random(2))
+    await places["core"].run(core.start())
+    await places["ran"].run(station.start())
+    await places["internet"].run(remote.start())
+    heard: asyncio.Future[tuple[bytes, str, float]] = asyncio.get_running_loop().create_future()
+
+    def voice(octets: bytes, source: tuple[str, int]) -> None:
+        heard.set_result((octets, source[0], time.monotonic()))
+
+    media = await places["internet"].run(UdpTransport.bind(ADDRESSES[Role.REMOTE], 49000, voice))
+    device = Device(Cell(station), lab, lab.subscribers[0], Random(3))
+    try:
+        await device.attach()
+        await device.connect_ims()
+        assert device.sip is not None
+        device.sip.register()
+        await device.sip.wait_for(Registered)
+        name = device.sip.call("sip:bob@remote.example")
+        await remote.wait_for(Ringing)
+        remote.answer(name)
+        await device.sip.wait_for(Established)
+        sent = device.send(Datagram((device.address, 49000), (ADDRESSES[Role.REMOTE], 49000), b"\x80 voice"))
+        octets, source, at = await asyncio.wait_for(heard, 5)
+        assert (octets, source) == (b"\x80 voice", device.address)
+        assert 2 * DELAY <= at - sent < 2 * DELAY + 0.5  # base station to core, core to internet
+        device.sip.hang_up(name)
+        assert (await remote.wait_for(Ended)).reason is EndReason.HUNG_UP_BY_PEER
+        await station.until(lambda: not device.dedicated_bearers())
+        await device.detach()
+    finally:
+        device.stop()
+        media.close()
+        remote.stop()
+        station.stop()
+        await core.stop()
