@@ -197,17 +197,18 @@ class RemoteVoice:
         random: Random,
         address: str,
         *,
+        port: int | None = None,
         path: Callable[[], str] = str,
         wan: LoopbackWan | None = None,
     ) -> RemoteVoice:
-        """Take a free pair of ports at an address; to be called inside the party's place. Raises TransportError.
+        """Take `port` and the next, or a free pair; to be called inside the party's place. Raises TransportError.
 
         `wan`: the delay between places in name only.
         """
         failed: OSError | None = None
-        for port in random.sample(_PORTS, _TRIES):
+        for first in random.sample(_PORTS, _TRIES) if port is None else (port,):
             try:
-                return cls(name, random, _open_pair(address, port), path=path, wan=wan)
+                return cls(name, random, _open_pair(address, first), path=path, wan=wan)
             except OSError as error:
                 failed = error
         raise TransportError(f"cannot find ports for RTP at {address}: {failed}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from typing import NamedTuple
 
 from ferret_deploy.lab.voice import Heard, VoiceSink, VoiceSource
@@ -89,6 +90,13 @@ def figures(source: VoiceSource, sink: VoiceSink, *, arriving_until: float | Non
         by_path={path: delays for path, delays in by_path.items() if delays is not None},
         changes=tuple(_changes(heard)),
     )
+
+
+def longest_gap(heard: Iterable[Heard], *, within: tuple[float, float] | None = None) -> float:
+    """The longest time between two arrivals, in seconds; `within`: only those that overlap this time (from, to)."""
+    start, end = within or (-inf, inf)
+    spans = pairwise(sorted(one.arrived_at for one in heard))
+    return max((after - before for before, after in spans if after >= start and before <= end), default=0.0)
 
 
 def _lost(source: VoiceSource, heard: Sequence[Heard], until: float | None) -> Iterable[Lost]:

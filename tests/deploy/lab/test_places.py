@@ -17,6 +17,7 @@ import pytest
 from ferret.errors import ConfigError
 from ferret_deploy.lab.delay_line import Impairment
 from ferret_deploy.lab.namespace import Namespace
+from ferret_deploy.lab.netlink import PlaceError
 from ferret_deploy.lab.places import SGI_INTERFACE, PlaceConfig, Places
 
 pytestmark = pytest.mark.root
@@ -245,3 +246,11 @@ def _is_for_all(program: str | None) -> bool:
         return False
     path = Path(program).resolve()
     return all(one.stat().st_mode & 0o001 for one in (path, *path.parents))
+
+
+def test_a_relay_that_has_died_is_said_and_can_be_stopped() -> None:
+    with Places.build(CONFIGS, {}) as places:
+        places.wan._process.kill()
+        places.wan._process.wait()
+        with pytest.raises(PlaceError, match="relay"):
+            places.wan.statistics()
