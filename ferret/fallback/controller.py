@@ -56,6 +56,7 @@ _AT_WORK: Final = (State.HOLDING, State.REPLAYING, State.RECONFIGURING)
 class Limits:
     """How long (seconds) and how many."""
 
+    call: float = 4 * 3600.0  # a call whose end nobody has seen is taken to be over
     recording: float = 600.0  # from INVITE to 200/ACK and bearer: beyond what any network lets a phone ring
     undo: float = 1.0  # for one attempt to undo one thing
     pause: float = 0.05  # before the second attempt; doubled before each further one
@@ -81,6 +82,7 @@ class Controller:
         self.counts: Counter[str] = Counter()  # what became of calls and answers, by name
         self._limits = limits or Limits()
         self._fallbacks: dict[Call, Fallback] = {}
+        self._calls: dict[str, dict[Call, float]] = {}  # by subscriber: those in progress, and since when
         self._awaited: dict[int, _Awaited] = {}
         self._waiting: deque[Fallback] = deque()
         self._at_work: Fallback | None = None
@@ -124,22 +126,33 @@ class Controller:
         return [fallback.report() for fallback in self._fallbacks.values()]
 
     def _begin(self, call: Call, now: float) -> None:
+        others = self._calls_of(call, now)
+        if call in others:
+            return
         policy = self.services.policy(call.service, call.subscriber)
-        if policy is None:
+        if others:
+            self.counts["second_call"] += 1
+            self._happen_to(self._of(call.subscriber), Event.SECOND_CALL, now, "a second call began")
+        elif policy is None:
             self.counts["not_switched_on"] += 1
-        elif call in self._fallbacks:
-            self.counts["ignored"] += 1
-        elif any(self._of(call.subscriber)):
-            self.counts["second_call"] += 1  # call waiting: bearers and dialogs of the two cannot be moved apart
         else:
             self._fallbacks[call] = Fallback(call, policy, now, deadline=now + self._limits.recording)
+        self._calls.setdefault(call.subscriber, {})[call] = now
+
+    def _calls_of(self, call: Call, now: float) -> dict[Call, float]:
+        """Every call of the same subscriber that is in progress."""
+        known = self._calls.pop(call.subscriber, {})
+        calls = {one: since for one, since in known.items() if now - since < self._limits.call}
+        if calls:
+            self._calls[call.subscriber] = calls
+        return calls
 
     def _network(self, event: NetworkEvent, now: float) -> None:
         match event:
             case CallEstablished():
                 self._established(self._fallbacks.get(event.call), event, now)
             case CallEnded(call, at):
-                self._hung_up(self._fallbacks.get(call), at, now)
+                self._hung_up(call, at, now)
             case UeContextReleased(subscriber):
                 concerned = self._of(subscriber)
                 for fallback in concerned:
@@ -175,13 +188,17 @@ class Controller:
             return next(iter(self._edge_lost.values()))
         return "too many calls wait for the edge" if len(self._waiting) >= self._limits.waiting else ""
 
-    def _hung_up(self, fallback: Fallback | None, at: Place, now: float) -> None:
-        if fallback is None:
-            return
-        if at is Place.EDGE:
-            fallback.traces.add(Trace.CORE_CALL)
-        told = "" if fallback.state is State.AT_EDGE else f"the call ended while {fallback.state}"
-        self._happen(fallback, Event.HUNG_UP, now, told)
+    def _hung_up(self, call: Call, at: Place, now: float) -> None:
+        self._calls.get(call.subscriber, {}).pop(call, None)
+        others = self._calls_of(call, now)
+        for fallback in self._of(call.subscriber):
+            at_edge = fallback.state is State.AT_EDGE
+            if fallback.call == call and at is Place.EDGE:
+                fallback.traces.add(Trace.CORE_CALL)
+            if fallback.call == call and at_edge and others:
+                fallback.end_call()  # another call, which began there, keeps the device at the edge
+            elif fallback.call == call or (at_edge and fallback.over and not others):
+                self._happen(fallback, Event.HUNG_UP, now, "" if at_edge else f"the call ended while {fallback.state}")
 
     def _answered(self, answer: CommandDone | CommandFailed, now: float) -> None:
         awaited = self._awaited.get(answer.id)

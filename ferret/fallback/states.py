@@ -42,6 +42,7 @@ class Event(StrEnum):
     # in the network
     ESTABLISHED = "established"  # 200/ACK, and the bearer is up
     HUNG_UP = "hung up"  # at either side, or the setup failed
+    SECOND_CALL = "second call"  # of the same subscriber
     UE_RELEASED = "UE context released"  # the device has no signalling connection any more
     EDGE_LOST = "edge lost"  # an edge NF, or the edge MME's S1 association
     S1_LOST = "S1 lost"  # the core MME's S1 association
@@ -68,6 +69,7 @@ class Event(StrEnum):
 OWN_EVENTS: Final = frozenset(Event) - {
     Event.ESTABLISHED,
     Event.HUNG_UP,
+    Event.SECOND_CALL,
     Event.UE_RELEASED,
     Event.EDGE_LOST,
     Event.S1_LOST,
@@ -116,6 +118,7 @@ class Step(NamedTuple):
 
 _NEVER_BEGUN: Final = {
     Event.HUNG_UP: Step(State.DONE, Action.END),
+    Event.SECOND_CALL: Step(State.ON_CORE, Action.END),  # two calls of one device cannot be moved apart
     Event.UE_RELEASED: Step(State.ON_CORE, Action.END),
     Event.S1_LOST: Step(State.ON_CORE, Action.END),
     Event.OVERDUE: Step(State.ON_CORE, Action.END),
@@ -123,6 +126,7 @@ _NEVER_BEGUN: Final = {
 }
 _UNDER_WAY: Final = {
     Event.HUNG_UP: Step(State.RETURNING, Action.CLEAR),
+    Event.SECOND_CALL: Step(State.RETURNING, Action.GIVE_UP),
     Event.UE_RELEASED: Step(State.RETURNING, Action.GIVE_UP),
     Event.EDGE_LOST: Step(State.RETURNING, Action.GIVE_UP),
     Event.S1_LOST: Step(State.RETURNING, Action.GIVE_UP),
@@ -161,6 +165,7 @@ _ROWS: Final[dict[State, dict[Event, Step]]] = {
     },
     State.AT_EDGE: {
         Event.HUNG_UP: Step(State.RETURNING, Action.CLEAR),
+        Event.SECOND_CALL: Step(State.AT_EDGE, Action.NOTHING),  # the edge's IMS serves it; the last one leads back
         Event.UE_RELEASED: Step(State.RETURNING, Action.GIVE_UP),
         Event.EDGE_LOST: Step(State.RETURNING, Action.GIVE_UP),
         Event.S1_LOST: Step(State.AT_EDGE, Action.NOTHING),  # the core's association: the edge has its own
@@ -171,6 +176,7 @@ _ROWS: Final[dict[State, dict[Event, Step]]] = {
         Event.UNDO_FAILED: Step(State.RETURNING, Action.PAUSE),
         Event.OVERDUE: Step(State.RETURNING, Action.UNDO_AGAIN),
         Event.HUNG_UP: Step(State.RETURNING, Action.CLEAR),
+        Event.SECOND_CALL: Step(State.RETURNING, Action.NOTHING),
         Event.UE_RELEASED: Step(State.RETURNING, Action.NOTHING),
         Event.EDGE_LOST: Step(State.RETURNING, Action.NOTHING),
         Event.S1_LOST: Step(State.RETURNING, Action.NOTHING),

@@ -45,6 +45,7 @@ from ferret.records.recording import Hole
 
 CALL = Call("001010000000001", "volte", 1)
 OTHER = Call("001010000000002", "volte", 1)
+SECOND = CALL._replace(number=2)
 MEDIA = Endpoint("10.9.0.1", 40000)
 
 Bench = Any  # tests/ferret/fallback/conftest.py
@@ -371,8 +372,9 @@ def test_while_the_edge_is_lost_calls_stay_on_the_core_and_then_no_longer(bench:
     bench.give(EdgeLost("PGW"))
     assert bench.begin() == []
     assert bench.reports[-1].reason == "edge PGW is lost"
+    bench.give(CallEnded(CALL))
     bench.give(EdgeBack("PGW"))
-    assert bench.begin(CALL._replace(number=2)) == [HoldCall(1, CALL._replace(number=2))]
+    assert bench.begin(SECOND) == [HoldCall(1, SECOND)]
 
 
 def test_an_edge_that_is_lost_while_a_call_is_set_up_may_be_back_in_time(bench: Bench) -> None:
@@ -382,13 +384,43 @@ def test_an_edge_that_is_lost_while_a_call_is_set_up_may_be_back_in_time(bench: 
     assert bench.give(CallEstablished(CALL, SimpleNamespace(holes=(), messages=()))) == [HoldCall(1, CALL)]
 
 
-def test_a_second_call_of_a_subscriber_waits_for_none(bench: Bench) -> None:
-    bench.bring_to("at_edge")
-    second = CALL._replace(number=2)
-    assert bench.begin(second) == []
-    assert bench.give(CallEnded(second)) == []
+@pytest.mark.parametrize("state", ["recording", "holding", "replaying", "reconfiguring", "resuming"])
+def test_a_second_call_of_a_subscriber_brings_the_first_back(bench: Bench, state: str) -> None:
+    bench.bring_to(state)
+    assert not any(isinstance(command, HoldCall) for command in bench.begin(SECOND))
+    while bench.controller.reports():
+        bench.answer()
+    report = bench.reports[-1]
+    assert (report.state, report.reason, report.failed) == (State.ON_CORE, "a second call began", False)
     assert bench.controller.counts["second_call"] == 1
+
+
+def test_a_second_call_at_the_edge_keeps_the_device_there_until_it_ends(bench: Bench) -> None:
+    bench.bring_to("at_edge")
+    assert bench.begin(SECOND) == []
+    assert bench.give(CallEnded(CALL, Place.EDGE)) == []
     assert state_of(bench) is State.AT_EDGE
+    assert isinstance(bench.give(CallEnded(SECOND, Place.EDGE))[0], MoveBack)
+    assert isinstance(bench.answer()[0], EndCall)
+    bench.answer()
+    bench.answer()
+    assert (bench.reports[-1].state, bench.reports[-1].failed) == (State.DONE, False)
+
+
+def test_a_second_call_at_the_edge_that_ends_first_changes_nothing(bench: Bench) -> None:
+    bench.bring_to("at_edge")
+    bench.begin(SECOND)
+    assert bench.give(CallEnded(SECOND, Place.EDGE)) == []
+    assert isinstance(bench.give(CallEnded(CALL, Place.EDGE))[0], MoveBack)
+
+
+def test_a_call_whose_end_nobody_saw_does_not_count_for_ever(make_bench: Any) -> None:
+    bench = make_bench(Limits(call=100.0))
+    bench.begin()
+    bench.refuse()
+    assert bench.begin(SECOND) == []
+    bench.now += 100
+    assert bench.begin(CALL._replace(number=3)) == [HoldCall(2, CALL._replace(number=3))]
 
 
 def test_a_second_call_after_a_return_is_moved_like_the_first(bench: Bench) -> None:
@@ -396,7 +428,7 @@ def test_a_second_call_after_a_return_is_moved_like_the_first(bench: Bench) -> N
     bench.give(CallEnded(CALL, Place.EDGE))
     for _ in range(3):
         bench.answer()
-    assert bench.begin(CALL._replace(number=2)) == [HoldCall(8, CALL._replace(number=2))]
+    assert bench.begin(SECOND) == [HoldCall(8, SECOND)]
 
 
 def test_a_call_that_is_never_established_is_forgotten_in_the_end(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from ferret.fallback.controller import _ACTIONS
 from ferret.fallback.states import FAILURES, OWN_EVENTS, TABLE, Action, Event, State, step
 
 LIVE = [state for state in State if not state.final]
-FROM_THE_NETWORK = [Event.HUNG_UP, Event.UE_RELEASED, Event.EDGE_LOST, Event.S1_LOST]
+FROM_THE_NETWORK = [Event.HUNG_UP, Event.SECOND_CALL, Event.UE_RELEASED, Event.EDGE_LOST, Event.S1_LOST]
 
 
 def reachable(state: State, events: frozenset[Event]) -> set[State]:
