@@ -92,10 +92,10 @@ FAILURES: Final = frozenset(
 
 
 class Action(StrEnum):
-    """What is done on the way into the next state; `ferret.fallback.controller` has one method for each."""
+    """What is done on the way into the next state; `ferret.fallback.procedure` has one method for each."""
 
     NOTHING = "nothing"
-    QUEUE = "wait for the edge"
+    WAIT = "wait for the edge"
     HOLD = "hold the call through the core's IMS"
     REPLAY = "replay the recording at the edge"
     MOVE = "move base station and device to the edge"
@@ -136,7 +136,7 @@ _UNDER_WAY: Final = {
 
 _ROWS: Final[dict[State, dict[Event, Step]]] = {
     State.RECORDING: {
-        Event.ESTABLISHED: Step(State.ELIGIBLE, Action.QUEUE),
+        Event.ESTABLISHED: Step(State.ELIGIBLE, Action.WAIT),
         Event.UNFIT: Step(State.ON_CORE, Action.END),
         Event.EDGE_LOST: Step(State.RECORDING, Action.NOTHING),  # it may be back by then
         **_NEVER_BEGUN,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ferret.errors import PeerViolationError
-from ferret.fallback.controller import Controller, Limits
+from ferret.fallback.controller import Controller
 from ferret.fallback.messages import (
     AbandonReplay,
     Call,
@@ -44,6 +44,7 @@ from ferret.fallback.messages import (
     S1Lost,
     UeContextReleased,
 )
+from ferret.fallback.procedure import Limits
 from ferret.fallback.report import FallbackReport
 from ferret.fallback.services import ServicePolicy, SwitchedServices
 from ferret.fallback.states import State

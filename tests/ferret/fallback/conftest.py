@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ferret.fallback.controller import Controller, Limits
+from ferret.fallback.controller import Controller
 from ferret.fallback.messages import (
     Call,
     CallBegun,
@@ -17,6 +17,7 @@ from ferret.fallback.messages import (
     NasCounts,
     Report,
 )
+from ferret.fallback.procedure import Limits
 from ferret.fallback.report import FallbackReport
 from ferret.fallback.services import ServicePolicy, SwitchedServices
 from ferret.records.message import Endpoint

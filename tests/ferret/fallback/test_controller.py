@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ferret.errors import LocalMisuseError, PeerViolationError
-from ferret.fallback.controller import Controller, Limits
+from ferret.fallback.controller import Controller
 from ferret.fallback.judgement import why_not_accepted
 from ferret.fallback.messages import (
     AbandonReplay,
@@ -38,6 +38,7 @@ from ferret.fallback.messages import (
     UeContextReleased,
     WayBack,
 )
+from ferret.fallback.procedure import Limits
 from ferret.fallback.services import ServicePolicy, SwitchedServices
 from ferret.fallback.states import State
 from ferret.records.message import Endpoint

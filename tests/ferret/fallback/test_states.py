@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ferret.errors import LocalMisuseError, PeerViolationError
-from ferret.fallback.controller import _ACTIONS
+from ferret.fallback.procedure import _ACTIONS
 from ferret.fallback.states import FAILURES, OWN_EVENTS, TABLE, Action, Event, State, step
 
 LIVE = [state for state in State if not state.final]
