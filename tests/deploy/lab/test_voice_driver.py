@@ -153,7 +153,7 @@ def test_tshark_reads_the_voice_and_its_reports(tmp_path: Path) -> None:
     assert [(row[0], int(row[1]) - first, row[2]) for row in rows[:4]] == [
         ("104", number, "1" if number == 0 else "0") for number in range(4)
     ]
-    assert all(row[3].startswith("f044") and row[4] == "1" for row in rows[:4])
+    assert all(row[3].startswith("f140") and row[4] == "1" for row in rows[:4])
     (report,) = _tshark(tmp_path, packets[4:], "rtcp.pt", "rtcp.sender.packetcount", "rtcp.sdes.text")
     assert report == ["200,202,203", "4", "ue@lab"]
     assert all(row == [""] for row in _tshark(tmp_path, packets, "_ws.malformed"))
