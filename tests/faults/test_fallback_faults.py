@@ -67,22 +67,29 @@ class Fate(StrEnum):
 
 
 @dataclass(slots=True)
+class Device:
+    """How it really is with one subscriber's device."""
+
+    place: str = "core"
+    edge_state: bool = False
+
+
+@dataclass(slots=True)
 class Truth:
     """How it really is with one call."""
 
+    device: Device
     up: bool = True  # the parties have not hung up
     media: str = "core"  # where it flows: core, edge, "" on hold
-    device: str = "core"
-    edge_state: bool = False
     core_call: bool = True  # the core's IMS, PCRF and bearers hold the call
 
     def out_of_place(self) -> set[Trace]:
         """What must not stay like this without a fallback that looks after it."""
         wrong = {
-            Trace.DEVICE: self.device != "core",
+            Trace.DEVICE: self.device.place != "core",
             Trace.MEDIA: self.up and self.media != "core",
             Trace.CORE_CALL: self.core_call and not self.up,
-            Trace.EDGE: self.edge_state,
+            Trace.EDGE: self.device.edge_state,
         }
         return {trace for trace, is_wrong in wrong.items() if is_wrong}
 
@@ -95,6 +102,7 @@ class World:
     controller: Controller = field(init=False)
     now: float = 0.0
     truths: dict[Call, Truth] = field(default_factory=dict)
+    devices: dict[str, Device] = field(default_factory=dict)
     pending: list[Any] = field(default_factory=list)  # commands that nothing has become of yet
     reports: list[FallbackReport] = field(default_factory=list)
 
@@ -107,7 +115,7 @@ class World:
         self._take(self.controller.receive(event, self.now))
 
     def begin(self, call: Call) -> None:
-        self.truths[call] = Truth()
+        self.truths[call] = Truth(self.devices.setdefault(call.subscriber, Device()))
         self.happen(CallBegun(call))
 
     def establish(self, call: Call) -> None:
@@ -172,18 +180,18 @@ class World:
             case HoldCall():
                 truth.media = "" if truth.up else truth.media
             case ReplayRecording():
-                truth.edge_state = True
-                truth.device = "edge" if self.limits.replay_moves else truth.device
+                truth.device.edge_state = True
+                truth.device.place = "edge" if self.limits.replay_moves else truth.device.place
             case Reconfigure():
-                truth.device = "edge"
+                truth.device.place = "edge"
             case ResumeCall():
                 truth.media = str(command.through)
             case MoveBack():
-                truth.device = "core"
+                truth.device.place = "core"
             case EndCall():
                 truth.core_call = False
             case ReleaseEdge():
-                truth.edge_state = False
+                truth.device.edge_state = False
 
 
 def key(report: FallbackReport) -> Call:
@@ -197,14 +205,15 @@ def good_result(call: Call, *, moved: bool = False) -> RecordingResult:
 
 def check(world: World) -> None:
     """What holds at any time, whatever happens."""
-    followed = {key(report): report for report in world.controller.reports()}
-    left = {key(report): report.left_behind for report in world.reports if report.state.final}
+    followed = {report.subscriber: report for report in world.controller.reports()}
+    ended = {key(report) for report in world.reports if report.state.final}
     for call, truth in world.truths.items():
-        if call not in followed and call in left:
-            assert truth.out_of_place() <= {Trace(text) for text in left[call]}, f"{call} is left: {truth}"
-    working = [report for report in followed.values() if report.state in AT_WORK]
+        if call.subscriber not in followed and call in ended:
+            left = {t for r in world.reports if r.subscriber == call.subscriber for t in r.left_behind}
+            assert truth.out_of_place() <= {Trace(text) for text in left}, f"{call} is left: {truth}"
+    working = [report for report in world.controller.reports() if report.state in AT_WORK]
     assert len(working) <= 1, "two fallbacks keep the edge busy"
-    if any(report.state is not State.AT_EDGE for report in followed.values()):
+    if any(report.state is not State.AT_EDGE for report in world.controller.reports()):
         assert world.controller.deadline() is not None, "a fallback waits for ever"
 
 
@@ -214,7 +223,8 @@ def check_at_rest(world: World) -> None:
     for report in world.controller.reports():
         assert report.state is State.AT_EDGE
         truth = world.truths[key(report)]
-        assert (truth.device, truth.media) == ("edge", "edge") or not truth.up
+        assert (truth.device.place, truth.device.edge_state) == ("edge", True)
+        assert truth.media == "edge" or not truth.up
 
 
 # Each fault at each state
@@ -370,6 +380,18 @@ def test_the_second_call_after_a_return_is_moved(state: str) -> None:
     world.establish(second)
     report = end_of(world, second)
     assert (report.state, report.reason) == (State.AT_EDGE, "")
+
+
+@pytest.mark.parametrize("fate", [Fate.DONE, Fate.LOST, Fate.UNCONFIRMED, Fate.REFUSED])
+def test_a_redial_waits_until_nothing_of_the_last_call_is_left_to_undo(fate: Fate) -> None:
+    world = at("at_edge")
+    world.hang_up(CALL)
+    second = CALL._replace(number=2)
+    world.begin(second)
+    world.establish(second)
+    assert world.state(second) is State.ELIGIBLE
+    world.next(fate)
+    assert end_of(world, second).state is State.AT_EDGE
 
 
 @pytest.mark.parametrize("seed", range(60))
