@@ -22,10 +22,8 @@ CLOCK_RATE: Final = 16_000
 """Timestamp units per second (RFC 4867 clause 4.1)."""
 PAYLOAD_TYPE: Final = 104
 _STEP: Final = int(CLOCK_RATE * FRAME)
-_NO_MODE_REQUEST, _GOOD_12_65 = 0xF1, 0x40  # 1111: no mode request; 0: last frame; 0010: frame type 2; 1: quality good
-    0xF1,
-    0x40,
-)  # bits: 1111 no mode request; 0 last frame; 0010 frame type 2; 1 quality good
+# Bits: 1111, no mode request; 0, last frame; 0010, frame type 2; 1, quality good.
+_NO_MODE_REQUEST, _GOOD_12_65 = 0xF1, 0x40
 _PAYLOAD: Final = 33  # octets: those 10 bits, 253 of speech, 1 of padding
 _MARK: Final = b"FERRETvc"
 _STAMP = struct.Struct("!BB8sq8s")  # CMR and ToC, mark, monotonic ns, path
