@@ -40,6 +40,7 @@ _PORTS = ", ".join(map(str, DEFAULT_PORTS))
     help=f"Port of signalling, several times where there are several (default: {_PORTS}). 2152: also inside "
     "GTP-U. 0: every port.",
 )  # fmt: skip
+@click.option("--mirror", is_flag=True, help="A mirror port: take others' packets, also in VXLAN, GRE and ERSPAN.")
 @click.option("--name", default="", help="What the agent is called, in place of the first address.")
 @click.option("--queue", "queue_name", default=DEFAULT_QUEUE, show_default=True, help="POSIX queue of the recorder.")
 @click.option("--user", default="", help="Who to be once the socket is open, when started as root.")
@@ -54,6 +55,7 @@ def agent(
     interfaces: tuple[str, ...],
     addresses: tuple[str, ...],
     ports: tuple[int, ...],
+    mirror: bool,
     name: str,
     queue_name: str,
     user: str,
@@ -73,6 +75,7 @@ def agent(
         interfaces=interfaces,
         addresses=addresses,
         ports=() if 0 in ports else ports or DEFAULT_PORTS,
+        mirrored=mirror,
         name=name,
         buffer=BufferLimits(messages=megabytes * 2000, octets=megabytes << 20),
     )

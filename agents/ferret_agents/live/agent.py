@@ -51,6 +51,7 @@ class AgentConfig:
     interfaces: tuple[str, ...]
     addresses: tuple[str, ...]  # the NF's; none: everything on the interfaces
     ports: tuple[int, ...] = DEFAULT_PORTS  # none: any
+    mirrored: bool = False  # the interfaces are mirror ports: others' packets, also inside VXLAN, GRE and ERSPAN
     name: str = ""  # by default the first address: what the recorder knows the NF by
     buffer: BufferLimits = field(default_factory=BufferLimits)
     receive_buffer: int = RECEIVE_BUFFER  # octets asked of the kernel
@@ -82,7 +83,7 @@ class LiveAgent:
         self.config = config
         self.lag = Lag()
         self._clock = clock
-        self._wanted = Wanted(config.addresses, config.ports)
+        self._wanted = Wanted(config.addresses, config.ports, config.mirrored)
         self._addresses, self._packed = _texts_and_octets(config.addresses)
         self._encoder = Encoder(config.agent)
         self._source: PacketSource | None = None
@@ -163,7 +164,7 @@ class LiveAgent:
 
     def refilter(self, addresses: tuple[str, ...], ports: tuple[int, ...]) -> None:
         """Capture something else from now on, without losing a frame in between. Raises ConfigError."""
-        wanted = Wanted(addresses, ports)
+        wanted = Wanted(addresses, ports, self.config.mirrored)
         if self._source is not None:
             self._source.refilter(wanted)
         self._wanted = wanted

@@ -28,7 +28,9 @@ class Op(IntEnum):
     LD_BYTE_X = 0x50
     LD_MEMORY = 0x60
     LDX_IMMEDIATE = 0x01
+    LDX_MEMORY = 0x61
     STORE = 0x02
+    STORE_X = 0x03
     ADD = 0x04
     ADD_X = 0x0C
     AND = 0x54

@@ -2,8 +2,11 @@
 
 It must never reject what a message could need, so where a port cannot be seen for certain it lets a packet of the NF's
 addresses through: every IP fragment (also the first: without it the others are damage), IPv6 extension headers, ESP,
-IP in IP, GTP-U extension headers, MPLS, PPPoE, more VLAN tags than are walked here. What is let through too much costs
-a little time; the dissector finds out what it is.
+IP in IP, GRE, VXLAN, GTP-U extension headers, MPLS, PPPoE, more VLAN tags than are walked here. What is let through
+too much costs a little time; the dissector finds out what it is.
+
+At a mirror port (`mirrored`) the NF's addresses are inside: GRE, ERSPAN and VXLAN of any addresses are let through, and
+fragments that could be of theirs.
 
 GTP-U is let through where port 2152 is among the ports, and of it only the packets that could be signalling: those
 inside with one of the ports, and all of which that cannot be seen. So the user plane stays in the kernel.
@@ -32,10 +35,12 @@ _IPV4, _IPV6 = 0x0800, 0x86DD
 _LABELLED = (0x8847, 0x8848, 0x8864)  # MPLS, PPPoE sessions
 _WITH_PORTS = (6, 17, 132)  # TCP, UDP, SCTP
 _UDP = 17
-_OPAQUE = (4, 41, 50)  # IPv4 and IPv6 in IP, ESP
+_GRE = 47
+_OPAQUE = (4, 41, _GRE, 50)  # IPv4 and IPv6 in IP, GRE, ESP
 _IPV6_EXTENSIONS = (0, 43, 44, 51, 60, 135, 139, 140)  # those that the dissector walks (fragment among them)
-_UDP_ENCAPSULATIONS = (9899, 4500)  # SCTP in UDP (RFC 6951), ESP in UDP (RFC 3948)
-_TRANSPORT = 0  # the word of BPF memory that keeps which transport protocol it is
+_VXLAN = 4789
+_UDP_ENCAPSULATIONS = (9899, 4500, _VXLAN)  # SCTP in UDP (RFC 6951), ESP in UDP (RFC 3948)
+_TRANSPORT, _HEADER = 0, 1  # words of BPF memory: which transport protocol it is, where the IP header begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Wanted:
 
     addresses: tuple[str, ...]  # IPv4 and IPv6; none: any
     ports: tuple[int, ...] = DEFAULT_PORTS  # none: any
+    mirrored: bool = False  # also what others have packed into GRE, ERSPAN or VXLAN, between whomever
 
     def __post_init__(self) -> None:
         for address in self.addresses:
@@ -184,9 +190,43 @@ class _Builder:
     def _ipv4_packet(self) -> None:
         asm = self._asm
         asm.label("ipv4")
+        if self._wanted.mirrored:
+            self._mirrored_ipv4()
         self._addresses(self._ipv4, (12, 16), "our ipv4")
         asm.label("our ipv4")
         self._behind_ipv4("udp")
+
+    def _mirrored_ipv4(self) -> None:
+        asm = self._asm
+        asm.emit(Op.LD_BYTE_X, 9)
+        asm.jump_if(Op.JUMP_EQUAL, _GRE, "accept")
+        asm.jump_unless(Op.JUMP_EQUAL, _UDP, "ipv4 addresses")
+        asm.emit(Op.LD_HALF_X, 6)
+        asm.jump_if(Op.JUMP_ANY_BIT, 0x3FFF, "accept")
+        asm.emit(Op.STORE_X, _HEADER)
+        self._skip_ipv4_header()
+        asm.emit(Op.LD_HALF_X, 2)
+        asm.jump_if(Op.JUMP_EQUAL, _VXLAN, "accept")
+        asm.emit(Op.LDX_MEMORY, _HEADER)
+        asm.label("ipv4 addresses")
+
+    def _mirrored_ipv6(self) -> None:
+        asm = self._asm
+        asm.emit(Op.LD_BYTE_X, 6)
+        for protocol in (_GRE, *_IPV6_EXTENSIONS):
+            asm.jump_if(Op.JUMP_EQUAL, protocol, "accept")
+        asm.jump_unless(Op.JUMP_EQUAL, _UDP, "ipv6 addresses")
+        asm.emit(Op.LD_HALF_X, 42)
+        asm.jump_if(Op.JUMP_EQUAL, _VXLAN, "accept")
+        asm.label("ipv6 addresses")
+
+    def _skip_ipv4_header(self) -> None:
+        asm = self._asm
+        asm.emit(Op.LD_BYTE_X, 0)
+        asm.emit(Op.AND, 0x0F)
+        asm.emit(Op.SHIFT_LEFT, 2)
+        asm.emit(Op.ADD_X)
+        asm.emit(Op.X_FROM_A)
 
     def _behind_ipv4(self, udp: str) -> None:
         """From an IPv4 header to its transport; UDP goes on at `udp`."""
@@ -197,16 +237,14 @@ class _Builder:
         asm.emit(Op.LD_BYTE_X, 9)
         self._by_protocol(_OPAQUE, walk)
         asm.label(walk)
-        asm.emit(Op.LD_BYTE_X, 0)
-        asm.emit(Op.AND, 0x0F)
-        asm.emit(Op.SHIFT_LEFT, 2)
-        asm.emit(Op.ADD_X)
-        asm.emit(Op.X_FROM_A)
+        self._skip_ipv4_header()
         self._to_transport(udp)
 
     def _ipv6_packet(self) -> None:
         asm = self._asm
         asm.label("ipv6")
+        if self._wanted.mirrored:
+            self._mirrored_ipv6()
         self._addresses(self._ipv6, (8, 24), "our ipv6")
         asm.label("our ipv6")
         self._behind_ipv6("udp")

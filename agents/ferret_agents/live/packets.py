@@ -18,7 +18,7 @@ from typing import Final
 
 from ferret.errors import ConfigError
 from ferret_agents.capture.files import Record
-from ferret_agents.live.bpf import REJECT_ALL, Instruction, attach
+from ferret_agents.live.bpf import REJECT_ALL, attach
 from ferret_agents.live.filter import RAW_IP, Interface, Wanted, build
 from ferret_agents.live.interfaces import is_up, link_type_of
 
@@ -27,12 +27,15 @@ RECEIVE_BUFFER: Final = 8 << 20  # octets asked of the kernel
 
 _ETH_P_ALL: Final = 0x0003
 _SOL_PACKET: Final = 263
+_PACKET_ADD_MEMBERSHIP: Final = 1
+_PACKET_MR_PROMISC: Final = 1
 _PACKET_STATISTICS: Final = 6
 _SO_RCVBUFFORCE: Final = 33
 _SO_RXQ_OVFL: Final = 40
 _SO_TIMESTAMPNS_NEW: Final = 64
 _TIMESPEC = struct.Struct("=qq")
 _ADDRESS = struct.Struct("=HHi12x")  # sockaddr_ll
+_MEMBERSHIP = struct.Struct("=iHH8x")  # packet_mreq
 _COUNT = struct.Struct("=I")
 _STATISTICS = struct.Struct("=II")
 _ANCILLARY: Final = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_SPACE(_COUNT.size)
@@ -64,9 +67,10 @@ class PacketSource:
         self._clock = clock
         self._buffer = bytearray(LARGEST_FRAME)
         self._view = memoryview(self._buffer)
-        self._socket = self._opened(build(wanted, self._interfaces), receive_buffer)
+        self._socket = self._opened(wanted, receive_buffer)
 
-    def _opened(self, program: tuple[Instruction, ...], receive_buffer: int) -> socket.socket:
+    def _opened(self, wanted: Wanted, receive_buffer: int) -> socket.socket:
+        program = build(wanted, self._interfaces)
         try:
             sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing yet
         except PermissionError:
@@ -82,6 +86,10 @@ class PacketSource:
             sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
             attach(sock, program)
             _bind(sock, self._interfaces[0].index if len(self._interfaces) == 1 else 0)
+            if wanted.mirrored:
+                for interface in self._interfaces:
+                    membership = _MEMBERSHIP.pack(interface.index, _PACKET_MR_PROMISC, 0)
+                    sock.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
         except OSError as error:
             sock.close()
             names = ", ".join(interface.name for interface in self._interfaces)

@@ -15,7 +15,7 @@ from ferret.protocols.gtpv2.names import MESSAGE_NAMES
 from ferret.protocols.summary import Protocol
 from ferret.queue.codec import PROTOCOLS, TRANSPORTS, VERSION, encode_captured
 from ferret.records.message import CapturedMessage
-from ferret_agents.capture import esp, tunnel
+from ferret_agents.capture import esp, overlay, tunnel
 from ferret_agents.capture.classify import GTPC_PORT, Found, datagram
 from ferret_agents.capture.dissect import SCTP_IN_UDP_PORT
 from ferret_agents.capture.files import Record
@@ -32,7 +32,7 @@ _AGENT_LENGTH_AT: Final = 50
 _LONGEST_NAME: Final = 255
 _UDP: Final = TRANSPORTS.index("udp")
 _PROTOCOL_NUMBERS: Final = {protocol: number for number, protocol in enumerate(PROTOCOLS)}
-_SPECIAL_PORTS: Final = frozenset((tunnel.PORT, esp.UDP_PORT, SCTP_IN_UDP_PORT))
+_SPECIAL_PORTS: Final = frozenset((tunnel.PORT, esp.UDP_PORT, SCTP_IN_UDP_PORT, overlay.VXLAN_PORT))
 _NUMBER = struct.Struct(">Q")
 
 

@@ -410,6 +410,33 @@ def test_a_queue_made_later_or_anew_is_found_and_nothing_is_put_into_one_that_wa
     in_namespace(scenario)
 
 
+def test_at_a_mirror_port_an_nf_elsewhere_is_captured(
+    in_namespace: InNamespace,
+    until: Until,
+    queue: PosixQueue,
+    sample: SimpleNamespace,
+    make_veth: Callable[[], None],
+    scapy: Any,
+) -> None:
+    near, far = "10.8.0.1", "10.8.0.2"
+    plain = b"\x04" * 12 + b"\x08\x00" + udp_packet(near, far, 2123, sample.gtpv2)  # to somebody else's MAC address
+    foreign = b"\x04" * 12 + b"\x08\x00" + udp_packet(far, "10.8.0.3", 2123, sample.gtpv2)
+    outer = scapy.IP(src="9.0.0.1", dst="9.0.0.2", proto=47)
+    mirrored = bytes(scapy.Ether() / outer / (b"\x10\0\x88\xbe\0\0\0\x01" + bytes(8) + plain))
+
+    async def scenario() -> None:
+        make_veth()
+        mirror = AgentConfig(("veth0",), (near,), mirrored=True)
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+            async with Bench(queue, mirror) as bench:
+                for frame in (plain, foreign, mirrored):
+                    wire.sendto(frame, ("veth1", 0x0800))
+                await until(lambda: len(bench.got) == 2)
+        assert [(m.source.address, m.octets) for m in bench.got] == 2 * [(near, sample.gtpv2)]
+
+    in_namespace(scenario)
+
+
 def test_an_interface_that_goes_down_is_told_and_captured_from_again_when_it_is_up(
     in_namespace: InNamespace,
     until: Until,

@@ -51,6 +51,10 @@ def run(program: Sequence[Instruction], frame: bytes, packet_type: int = 0, inte
             x = k
         elif code == Op.STORE:
             memory[k] = a
+        elif code == Op.STORE_X:
+            memory[k] = x
+        elif code == Op.LDX_MEMORY:
+            x = memory[k]
         elif code == Op.ADD:
             a = (a + k) & 0xFFFFFFFF
         elif code == Op.ADD_X:
@@ -137,6 +141,15 @@ def gtpu(inner: bytes, flags: int = 0x30, extension: bool = False) -> bytes:
     return struct.pack(">BBHI", flags, 255, len(option) + len(inner), 1) + option + inner
 
 
+def overlay(kind: str, frame: bytes) -> tuple[int, bytes]:
+    """A frame as a mirror port or a data centre packs it."""
+    if kind == "vxlan":
+        return udp(50000, 4789, b"\x08\0\0\0\0\0\x07\0" + frame)
+    if kind == "gre":
+        return 47, b"\x20\0\x65\x58\0\0\0\x09" + frame
+    return 47, b"\x10\0\x88\xbe\0\0\0\x01" + bytes(8) + frame  # ERSPAN II
+
+
 SIP = b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n"
 GTPV2 = bytes.fromhex("400100090000010003000100ff")
 S1AP = bytes.fromhex(
@@ -193,6 +206,25 @@ def frame_lists(draw: Any) -> list[bytes]:
         packets = [ipv4(source, destination, protocol, octets, options=draw(st.integers(0, 10)))]
     tags = draw(tag_lists)
     return [ethernet(packet, tags) for packet in packets]
+
+
+@settings(max_examples=150, deadline=None)
+@given(frame_lists(), st.lists(ports, min_size=1, max_size=4, unique=True), st.data())
+def test_at_a_mirror_port_no_message_needs_a_frame_that_the_filter_rejects(
+    frames: list[bytes], wanted_ports: list[int], data: st.DataObject
+) -> None:
+    kind = data.draw(st.sampled_from(("vxlan", "gre", "erspan")))
+    outer, ends = (
+        (ipv6, ("2001:db8:9::1", "2001:db8:9::2")) if data.draw(st.booleans()) else (ipv4, ("9.0.0.1", "9.0.0.2"))
+    )
+    tags = data.draw(tag_lists)
+    frames = [ethernet(outer(*ends, *overlay(kind, frame)), tags) for frame in frames]
+    addresses = (OURS4, OURS6)
+    program = build(Wanted(addresses, tuple(wanted_ports), mirrored=True), ETH)
+    assert [m.octets for m in messages_of(frame for frame in frames if run(program, frame))] == [
+        m.octets for m in messages_of(frames)
+    ]
+    assert kernel(program, frames) == [run(program, frame) for frame in frames]
 
 
 @settings(max_examples=400, deadline=None)
@@ -287,6 +319,8 @@ def test_what_cannot_be_looked_into_is_let_through() -> None:
         udp(9899, 40000, bytes(40)),
         udp(40000, 4500, bytes(40)),
         (50, bytes(40)),
+        overlay("vxlan", ethernet(inner)),
+        overlay("gre", ethernet(inner)),
         (4, inner),
         (41, ipv6("2001:db8:5::1", "2001:db8:5::2", *udp(5060, 5060, SIP))),
     ):
@@ -313,6 +347,15 @@ def test_what_is_of_no_concern_stays_in_the_kernel() -> None:
     ):
         assert not run(program, ethernet(packet)), packet
     assert not run(program, b"\x02" * 12 + b"\x08\x06" + bytes(28))  # ARP
+
+
+def test_at_a_mirror_port_others_packets_are_left_alone_unless_something_is_packed_in_them() -> None:
+    program = build(Wanted((OURS4, OURS6), mirrored=True), ETH)
+    for packet in (ipv4(THEIRS4, "192.0.2.78", *udp(5060, 5060, SIP)), ipv6(THEIRS6, "::1", *udp(5060, 5060, SIP))):
+        assert not run(program, ethernet(packet))
+        assert run(build(Wanted((), mirrored=True), ETH), ethernet(packet))
+    assert run(program, ethernet(ipv4(THEIRS4, OURS4, *udp(5060, 5060, SIP), options=3)))
+    assert run(program, ethernet(ipv4(THEIRS4, "192.0.2.78", 17, SIP, place=0x2000)))
 
 
 def test_a_loopback_interface_gives_each_packet_once() -> None:
