@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from ferret_deploy.lab import netlink
 from ferret_deploy.lab.netlink import PlaceError
 
 _T = TypeVar("_T")
@@ -151,29 +152,43 @@ def _call(name: str, *arguments: int) -> None:
 def become_root_of_own_network() -> str:
     """Let an ordinary user make namespaces, in a user namespace of his own; returns why not, "" where he can now.
 
-    To be called before the first thread is started. Where namespaces are permitted anyway, nothing changes.
+    To be called before the first thread is started. Where namespaces are permitted anyway, nothing changes; otherwise
+    this process leaves the machine's network for one of its own: sockets that others are to reach are opened before.
     """
-    if _may_make_namespaces():
+    if not _why_not(_make_network):
         return ""
+    if why_not := _why_not(_make_user):
+        return f"this machine allows no user namespaces ({why_not})"
+    _make_user()
+    netlink.set_up("lo")
+    return ""
+
+
+def _make_network() -> None:
+    _call("unshare", _CLONE_NEWNET)
+
+
+def _make_user() -> None:
+    """Become root of a new user namespace, and of a network in it."""
     user, group = os.geteuid(), os.getegid()
-    try:
-        _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNET)
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-    except OSError as error:
-        return f"this machine allows no user namespaces ({error.strerror})"
-    return "" if _may_make_namespaces() else "this machine allows no network namespaces"
+    _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNET)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    _make_network()
 
 
-def _may_make_namespaces() -> bool:
-    """Try it in a process of its own: even a thread that has ended would be in the way of a user namespace."""
+def _why_not(act: Callable[[], None]) -> str:
+    """Try it in a process of its own, which is gone afterwards: what fails half-way has changed nothing here."""
     process = os.fork()
     if not process:
-        status = 1
+        status = 255
         try:
-            _call("unshare", _CLONE_NEWNET)
+            act()
             status = 0
+        except OSError as error:
+            status = min(error.errno or 255, 255)
         finally:
             os._exit(status)
-    return os.waitpid(process, 0)[1] == 0
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return os.strerror(status) if status else ""

@@ -229,7 +229,8 @@ def test_who_has_no_rights_gets_places_in_a_user_namespace() -> None:
         "from ferret_deploy.lab.namespace import become_root_of_own_network\n"
         "from ferret_deploy.lab.places import PlaceConfig, Places\n"
         "print(become_root_of_own_network() or 'granted')\n"
-        "with Places.build([PlaceConfig('core', ('10.10.0.0/24',))], {}) as places: print(places.wan.priority)\n"
+        "with Places.open([PlaceConfig('core', ('10.10.0.0/24',))], {}) as places: print(places.why_not or 'apart')\n"
+        "import socket; socket.create_server(('127.0.0.1', 0)).close()\n"
     )
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", python, "-c", script]
     known = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if Path(path).is_dir())}
@@ -237,7 +238,7 @@ def test_who_has_no_rights_gets_places_in_a_user_namespace() -> None:
     if "no user namespaces" in done.stdout:
         pytest.skip(f"SKIPPED LOUDLY: {done.stdout.splitlines()[0]}")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == "granted"
+    assert done.stdout.splitlines() == ["granted", "apart"]
 
 
 def _is_for_all(program: str | None) -> bool:
@@ -254,3 +255,18 @@ def test_a_relay_that_has_died_is_said_and_can_be_stopped() -> None:
         places.wan._process.wait()
         with pytest.raises(PlaceError, match="relay"):
             places.wan.statistics()
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="SKIPPED LOUDLY: setpriv is not installed (util-linux)")
+def test_root_without_capabilities_stays_on_the_machines_network() -> None:
+    script = (
+        "import os\n"
+        "from ferret_deploy.lab.places import PlaceConfig, Places\n"
+        "network = os.readlink('/proc/self/ns/net')\n"
+        "with Places.open([PlaceConfig('core', ('10.10.0.0/24',))], {}) as places:\n"
+        "    print(places.why_not, places['core'].address(3), os.readlink('/proc/self/ns/net') == network)\n"
+    )
+    bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", script]
+    done = subprocess.run(bare, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "this machine allows no user namespaces (Operation not permitted) 127.10.0.3 True\n"
