@@ -73,25 +73,29 @@ def test_a_device_takes_its_own_media_and_nothing_else() -> None:
 
 
 @pytest.mark.root
-def test_voice_crosses_the_wan_both_ways_and_the_path_is_told() -> None:
-    configs = (PlaceConfig("core", ("10.10.0.0/24",), ("10.45.0.0/16",)), PlaceConfig("internet", ("198.51.100.0/24",)))
+@pytest.mark.parametrize(("ue", "host"), [(DEVICE, PARTY[0]), (("2001:db8:45::2", 49120), "2001:db8:100::7")])
+def test_voice_crosses_the_wan_both_ways_and_the_path_is_told(ue: tuple[str, int], host: str) -> None:
+    configs = (
+        PlaceConfig("core", ("10.10.0.0/24",), ("10.45.0.0/16", "2001:db8:45::/48")),
+        PlaceConfig("internet", ("198.51.100.0/24", "2001:db8:100::/64")),
+    )
     there, back = Impairment(0.012), Impairment(0.018)
 
     async def main(places: Places) -> None:
         sgi = SgiNetwork(places["core"])
         await sgi.start()
         with places["internet"].inside():
-            party = RemoteVoice.open("party", Random(2), PARTY[0])
+            party = RemoteVoice.open("party", Random(2), host)
         maker, reader = PacketMaker(), PacketReader()
         device = DeviceVoice(
             "ue",
             Random(1),
-            local=DEVICE,
+            local=ue,
             remote=party.local,
             send=lambda one: [sgi.carry(packet) for packet in maker.packets(one)],
             path=lambda: "core",
         )
-        party.remote = DEVICE
+        party.remote = ue
         arrived = asyncio.Event()
         enough = _times(10, arrived)
 
