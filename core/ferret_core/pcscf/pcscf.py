@@ -24,6 +24,7 @@ _PROFILE_KEYS = frozenset(
     {"sip", "visited_network_id", "integrity_protected", "keeps_keys", "rx", "rx_identity", "rx_registration"}
 )
 DEFAULT_EXPIRES = 600000  # seconds (TS 24.229 clause 5.1.1.2.1)
+_WITHOUT_DIALOG = frozenset({408, 481})  # to a request inside a dialog: there is none any more (RFC 3261 12.2.1.2)
 _TRANSPORTS = {"UDP": 1, "TCP": 2, "TLS": 3}
 
 
@@ -174,7 +175,11 @@ class Pcscf(SipProxy):
         return media.answered(self, context, branch, answer, now)
 
     def _over(self, context: Context) -> list[Output]:
-        if context.method != "INVITE" or context.way not in (Way.ORIGINATING, Way.TERMINATING):
+        if context.way in (Way.IN_DIALOG_FROM_UE, Way.IN_DIALOG_TO_UE):
+            finals = {branch.final.status for branch in context.branches.values() if branch.final is not None}
+            if not finals & _WITHOUT_DIALOG:
+                return []
+        elif context.method != "INVITE" or context.way not in (Way.ORIGINATING, Way.TERMINATING):
             return []
         leg = media.leg_of(self, context)
         return [] if leg is None else media.release(self, leg)

@@ -214,9 +214,12 @@ def _create(pgw: Pgw, session: Session, rule: Rule) -> list[Output]:
 def created(pgw: Pgw, waiting: Waiting, answer: Answer, now: float) -> list[Output]:
     """The bearer is there, or is refused, or nobody answered; a rule without its bearer is gone."""
     session, bearer = waiting.session, waiting.bearer
-    if bearer is None or bearer not in session.bearers:
+    if bearer is None or session.teid not in pgw.sessions:
         return []
     ebi, sgw = _accepted(answer)
+    if bearer not in session.bearers:
+        bearer.ebi = ebi
+        return _ask_delete(pgw, session, bearer) if ebi else []  # it was given up before it had a name to go by
     if sgw is None or not ebi:
         if bearer.state is BearerState.DELETING:
             return []  # the answer to our Delete Bearer Request settles it

@@ -224,13 +224,18 @@ def _named(message: Message, connection: PdnConnection) -> tuple[Bearer, ...]:
 
 
 def deleted(sgw: Sgw, waiting: Waiting, message: Message | None, now: float) -> list[Output]:
-    """The bearers are gone whatever the MME says: it knows nothing of them, or the UE is out of reach."""
+    """The bearers are gone whatever the MME says: it knows nothing of them, or the UE is out of reach.
+
+    Not so one that was named by EBI 0, as the MME had not yet made it: the answer about its making settles it.
+    """
     connection, asked = waiting.connection, waiting.asked
     if asked is None:
         return []
     whole = request_of(asked).find(IeType.EBI, 0) is not None
+    named = {Ebi.decode(ie.octets).value for ie in request_of(asked).all(IeType.EBI, 1)}
     for bearer in waiting.bearers:
-        sgw.drop_bearer(connection, bearer)
+        if whole or (bearer.ebi and bearer.ebi in named):
+            sgw.drop_bearer(connection, bearer)
     if whole:
         sgw.drop_connection(connection, ConnectionEvent.DELETED)
     if message is None:

@@ -174,8 +174,9 @@ def test_a_bearer_that_the_mme_never_made_is_changed_and_deleted_as_unknown(core
     delete = core.next("Delete Bearer Request")
     assert delete.message.view(Ebi, 1) == Ebi(0)
     said_no(core, tools, delete)
-    assert core.pgw.leftovers()["bearers"] == core.sgw.leftovers()["bearers"] == 1
+    assert core.pgw.leftovers()["bearers"] == 1
     core.mme_silent(pending)
+    assert core.pgw.leftovers()["bearers"] == core.sgw.leftovers()["bearers"] == 1
     assert core.pgw.leftovers()["transactions"] == core.sgw.leftovers()["transactions"] == 0
 
 
@@ -192,6 +193,22 @@ def test_a_bearer_whose_rule_went_while_it_was_made_is_deleted_under_its_identit
     assert second.message.view(Ebi, 1) == Ebi(6)
     said_no(core, tools, first)
     said_yes(core, tools, second)
+    assert core.pgw.leftovers()["bearers"] == core.sgw.leftovers()["bearers"] == 1
+    assert core.pgw.leftovers()["transactions"] == core.sgw.leftovers()["transactions"] == 0
+
+
+def test_a_bearer_that_was_given_up_before_it_had_an_identity_is_deleted_once_it_has_one(core: Any, tools: Any) -> None:
+    core.attach()
+    core.rule(tools.charging_rule())
+    pending = core.out[0]
+    core.out.clear()
+    core.rule(tools.rule_removal())
+    said_no(core, tools, core.next("Delete Bearer Request"))
+    core.out.append(pending)
+    core.accept_bearer()
+    delete = core.next("Delete Bearer Request")
+    assert delete.message.view(Ebi, 1) == Ebi(6)
+    said_yes(core, tools, delete)
     assert core.pgw.leftovers()["bearers"] == core.sgw.leftovers()["bearers"] == 1
     assert core.pgw.leftovers()["transactions"] == core.sgw.leftovers()["transactions"] == 0
 
