@@ -23,7 +23,7 @@ ENTRY_POINTS = "ferret.commands"
 INTERRUPTED = 130
 
 # In the order in which somebody new meets them; others follow by name.
-_ORDER = ("inspect", "record", "recordings", "replay", "edge")
+_ORDER = ("inspect", "agent", "record", "recordings", "replay", "edge")
 
 
 class Commands(click.Group):
@@ -81,7 +81,7 @@ def main() -> None:
     """Run the command line; every expected error is one line on standard error."""
     _buffer_output()
     try:
-        status = ferret.main(standalone_mode=False)
+        status = ferret.main(prog_name="ferret", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.message)
         sys.exit(0)

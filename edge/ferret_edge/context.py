@@ -26,6 +26,8 @@ from ferret_core.sgw import recorded_profile as sgw_profile
 from ferret_edge.late_start import late_start
 from ferret_edge.site import SIP_PORT, Site
 
+# What an NF routes by Request-URI leaves for whoever serves the domain, also beyond the network.
+_ROUTING = (Role.ICSCF, Role.SCSCF)
 # What NAS protection puts around a message (TS 24.301 clause 9.1): nobody can make it without the device's keys.
 _KEYLESS = (
     "**/NAS/Security header type",
@@ -119,7 +121,7 @@ def sip_names(plan: Plan, site: Site, messages: Iterable[SignallingMessage]) -> 
     names: dict[str, str] = {}
     for message in messages:
         # A UE sends everything to its P-CSCF, whatever the Request-URI says (TS 24.229 clause 5.1.1.2.1).
-        beyond = (Role.UE, Role.REMOTE, Role.UNKNOWN)
+        beyond = (Role.UE, Role.UNKNOWN) if message.from_nf.role in _ROUTING else (Role.UE, Role.REMOTE, Role.UNKNOWN)
         if message.protocol is not Protocol.SIP or message.to_nf.role in beyond or message.from_nf.role is Role.UE:
             continue
         try:
@@ -130,7 +132,7 @@ def sip_names(plan: Plan, site: Site, messages: Iterable[SignallingMessage]) -> 
             target = sip.parse_uri(sip.parse_name_addr(routes[0]).uri if routes else request.request_uri)
         except DecodeError:
             continue
-        if not is_literal(target.host):
+        if not is_literal(target.host) or message.to_nf.role in plan.members:
             host = f"{target.host}:{target.port}" if target.port else target.host
             names.setdefault(host, _transport_address(message.to_nf, plan, site))
     return names
@@ -152,7 +154,7 @@ def sip_peers(plan: Plan, site: Site, messages: Iterable[SignallingMessage]) -> 
         if message.protocol is not Protocol.SIP:
             continue
         for node in (message.from_nf, message.to_nf):
-            if node.role not in (Role.UE, Role.REMOTE, Role.UNKNOWN):
+            if node.role not in (Role.UE, Role.UNKNOWN):
                 peers[f"{node.address}:{node.port or SIP_PORT}"] = str(node.role)
     for role in (Role.PCSCF, Role.SCSCF):
         if role in plan.members:

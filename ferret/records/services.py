@@ -65,6 +65,7 @@ class _State:
     calls: list[Instance] = field(default_factory=list)  # in progress, the latest last
     cause: Instance | None = None  # what the last Rx or Gx request was about
     bearer_cause: Instance | None = None  # what the last request for a dedicated bearer was about
+    unread_accept: Instance | None = None  # what the device is about to accept, in a NAS message that is ciphered
 
     def begin(self, service: str) -> Instance:
         """The service once more."""
@@ -343,6 +344,14 @@ _ABOUT_BEARERS = (
     ProcedureCode.ERAB_RELEASE,
     ProcedureCode.ERAB_RELEASE_INDICATION,
 )
+_CIPHERED = "ciphered nas message"
+_ACCEPTED_BY_NAS = (
+    ProcedureCode.INITIAL_CONTEXT_SETUP,
+    ProcedureCode.ERAB_SETUP,
+    ProcedureCode.ERAB_MODIFY,
+    ProcedureCode.ERAB_RELEASE,
+)
+"""Requests that carry a NAS message to which the device answers by one of its own, in an UPLINK NAS TRANSPORT."""
 _PROCEDURE_ENDS = ("attach complete", "attach reject", "service reject", "tracking area update accept")
 
 
@@ -359,7 +368,14 @@ def _s1ap(state: _State, one: Joined, asked: tuple[Instance, ...]) -> Sequence[I
         return (_procedure(state, MOBILITY),)
     if one.decoded.summary.kind is Kind.RESPONSE and asked:
         return asked
+    if _CIPHERED in name and code == ProcedureCode.UPLINK_NAS_TRANSPORT and state.unread_accept is not None:
+        found: Sequence[Instance] = (state.unread_accept,)
+        state.procedure_over |= state.unread_accept == state.procedure
+        state.unread_accept = None
+        return found
     found = _s1ap_bearers(state, one, name)
+    if _CIPHERED in name and code in _ACCEPTED_BY_NAS:
+        state.unread_accept = found[0]
     if any(text in name for text in _PROCEDURE_ENDS):
         state.procedure_over = True
     return found
@@ -372,19 +388,15 @@ def _s1ap_bearers(state: _State, one: Joined, name: str) -> Sequence[Instance]:
     if "pdn connectivity" in name or "pdn disconnect" in name or ("esm information" in name and not running):
         apn = _identifier(one, IdKind.APN)
         return (_pdn(state, apn),) if apn else _by_bearer(state, ebis)
-    code, unknown = one.decoded.message.procedure_code, not _known_bearers(state, ebis)
-    request = one.decoded.summary.kind is Kind.REQUEST
-    if code == ProcedureCode.ERAB_SETUP and request and ("dedicated" in name or unknown):
+    code, request = one.decoded.message.procedure_code, one.decoded.summary.kind is Kind.REQUEST
+    dedicated = "dedicated" in name or not any(ebi in state.default_bearers for ebi in ebis)
+    if code == ProcedureCode.ERAB_SETUP and request and dedicated:
         state.dedicated_bearers.update(dict.fromkeys(ebis, _cause_of_bearer(state, one, ebis)))
     if code == ProcedureCode.ERAB_RELEASE:
         _released(state, ebis)
     if (code in _ABOUT_BEARERS or "eps bearer context" in name) and ebis:
         return _by_bearer(state, ebis)
     return (procedure or _procedure(state, ATTACH),)
-
-
-def _known_bearers(state: _State, ebis: Sequence[str]) -> bool:
-    return any(ebi in state.default_bearers or ebi in state.dedicated_bearers for ebi in ebis)
 
 
 def _procedure(state: _State, service: str) -> Instance:

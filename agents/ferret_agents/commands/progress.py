@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, SpinnerColumn, TextColumn
 
 
 @contextmanager
@@ -21,3 +21,17 @@ def recording_progress(file: Path) -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=done, total=total)
 
         yield moved
+
+
+@contextmanager
+def collecting_progress(most: int) -> Iterator[Callable[[int], None]]:
+    """Give a callback `(taken)` that says how many messages there are, of at most `most`."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.completed} messages; Ctrl-C ends the recording"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("recording", total=most)
+
+        def taken(number: int) -> None:
+            bar.update(task, completed=number)
+
+        yield taken

@@ -1,8 +1,11 @@
-"""`ferret record FILE --journal DIR`: from a capture into a journal."""
+"""`ferret record --journal DIR`: from a capture, or from live agents, into a journal."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import signal
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,41 +15,106 @@ import click
 from ferret.commands.output import print_json, printable
 from ferret.commands.recordings import journal_option, key_option, moment, opened
 from ferret.errors import RecordError
+from ferret.logs import configure
+from ferret.queue import PosixQueue
 from ferret.records.journal import Journal
+from ferret.records.message import CapturedMessage
+from ferret.records.recorder import Capture
 from ferret.records.recording import Recording
 from ferret_agents.commands.overview import damage_lines
-from ferret_agents.commands.progress import recording_progress
-from ferret_agents.pipeline import RecordedFile, record_file, usable
+from ferret_agents.commands.progress import collecting_progress, recording_progress
+from ferret_agents.live_recording import MOST_MESSAGES, collect, record_messages
+from ferret_agents.pipeline import record_file, usable
 
 
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.command(short_help="Record a capture, or what live agents capture, into a journal.")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--queue", "queue_name", metavar="NAME", help="Record live: from this POSIX queue, such as /ferret.")
+@click.option(
+    "--for",
+    "seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Record live for so long, and not until Ctrl-C or SIGTERM.",
+)
 @journal_option()
 @click.option("--service", metavar="NAME", help="Only recordings of this service, such as volte, sms or attach.")
 @key_option()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def record(file: Path, directory: Path, service: str | None, key_file: Path | None, as_json: bool) -> None:
-    """Record the capture FILE (pcap or pcapng) into a journal.
+def record(
+    file: Path | None,
+    queue_name: str | None,
+    seconds: float | None,
+    directory: Path,
+    service: str | None,
+    key_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Record the capture FILE (pcap or pcapng), or what live agents capture, into a journal.
 
     A recording is the ordered signalling of one subscriber's one service, with everything before it that it builds
     upon. The journal is made where there is none. A recording that it already has from the same capture is not
     written again. `ferret recordings` lists what is in a journal.
+
+    With --queue it makes the host's queue, and takes what the agents beside the NFs (`ferret agent`) put into it; at
+    the end it writes the recordings.
     """
-    with recording_progress(file) as progress:
-        recorded = usable(record_file(file, progress=progress))
-    chosen = _chosen(recorded, service)
-    with opened(Journal(directory, key_file=key_file)) as journal:
-        outcomes = keep(journal, chosen, source_of(file))
-    damage = damage_lines(recorded)
-    if damage:
-        more = f" (and {len(damage) - 1} more; see 'ferret inspect')" if len(damage) > 1 else ""
-        click.echo(printable(f"ferret: warning: {file}: {damage[0]}{more}"), err=True)
+    if (file is None) == (queue_name is None):
+        raise click.UsageError("one of FILE and --queue is wanted")
+    if seconds is not None and queue_name is None:
+        raise click.UsageError("--for goes with --queue")
+    with opened(Journal(directory, key_file=key_file)) as journal:  # what is wrong with it is said before the work
+        taken = _from_file(file) if file is not None else _from_queue(str(queue_name), seconds)
+        outcomes = keep(journal, _chosen(taken, service), taken.source)
+    if taken.damage:
+        more = f" (and {len(taken.damage) - 1} more{taken.see})" if len(taken.damage) > 1 else ""
+        click.echo(printable(f"ferret: warning: {taken.name}: {taken.damage[0]}{more}"), err=True)
     if as_json:
-        found = {"journal": str(directory), "file": str(file), "recordings": [one.as_json() for one in outcomes]}
+        found = {"journal": str(directory), taken.kind: taken.name, "recordings": [one.as_json() for one in outcomes]}
         print_json(found)
         return
     for one in outcomes:
         click.echo(printable(one.line()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What there is to write, and where it is from."""
+
+    kind: str  # "file" or "queue"
+    name: str
+    capture: Capture
+    damage: Sequence[str]
+    source: str
+    see: str = ""  # where the rest of the damage is said
+
+
+def _from_file(file: Path) -> _Taken:
+    with recording_progress(file) as progress:
+        recorded = usable(record_file(file, progress=progress))
+    damage = damage_lines(recorded)
+    return _Taken("file", str(file), recorded.capture, damage, source_of(file), "; see 'ferret inspect'")
+
+
+def _from_queue(name: str, seconds: float | None) -> _Taken:
+    configure()
+    with PosixQueue.create(name) as queue:
+        messages = asyncio.run(_until_told(queue, seconds))
+    if not messages:
+        raise RecordError(f"{name}: nothing came; is an agent running with --queue {name}?")
+    capture = record_messages(messages)
+    return _Taken("queue", name, capture, capture.damage, f"{name} live:{time.time_ns()}")
+
+
+async def _until_told(queue: PosixQueue, seconds: float | None) -> list[CapturedMessage]:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    if seconds is not None:
+        loop.call_later(seconds, stopping.set)
+    with collecting_progress(MOST_MESSAGES) as progress:
+        return await collect(queue, stopping, progress=progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +193,12 @@ def _there(journal: Journal, source: str) -> dict[str, str]:
     }
 
 
-def _chosen(recorded: RecordedFile, service: str | None) -> tuple[Recording, ...]:
-    found = recorded.capture.recordings
+def _chosen(taken: _Taken, service: str | None) -> tuple[Recording, ...]:
+    found = taken.capture.recordings
     chosen = tuple(one for one in found if service is None or one.service == service)
     if chosen:
         return chosen
     if not found:
-        raise RecordError(f"{recorded.path}: {len(recorded.capture.messages)} messages, but of no subscriber's service")
+        raise RecordError(f"{taken.name}: {len(taken.capture.messages)} messages, but of no subscriber's service")
     known = ", ".join(dict.fromkeys(one.service for one in found))
-    raise RecordError(f"{recorded.path}: no recording of service {service}; there are: {known}")
+    raise RecordError(f"{taken.name}: no recording of service {service}; there are: {known}")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +17,13 @@ from click.testing import CliRunner, Result
 from ferret.cli import ferret
 from ferret.commands.recordings import load_recording
 from ferret.errors import RecordError
+from ferret.queue import PosixQueue, encode_captured
 from ferret.records.journal import Journal
+from ferret_agents.capture.reader import read
 from ferret_agents.commands.record import keep, source_of
+from ferret_agents.offline import agents
 from ferret_agents.pipeline import record_file
+from ferret_agents.roles import find_network
 
 
 def _run(*arguments: object) -> Result:
@@ -110,6 +118,59 @@ def test_the_key_is_made_where_it_was_asked_for(capture: Callable[[str], Path], 
     assert key.exists()
     assert not (journal / "key").exists()
     assert len(Journal(journal, key_file=key).recordings()) == 3
+
+
+@pytest.mark.mqueue
+def test_what_agents_put_into_the_queue_is_recorded_until_it_is_told_to_end(
+    capture: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path, name = capture("volte-call-full.pcap"), f"/ferret-test-{os.getpid()}-{os.urandom(4).hex()}"
+    result = read(path)
+    command = [sys.executable, "-m", "ferret", "record", "--queue", name, "--journal", str(tmp_path), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        _wait_for(process, "recorder_started")
+        with PosixQueue(name) as queue:
+            for message in agents(result.messages, find_network(result.messages)):
+                queue.put(encode_captured(message), timeout=20)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert json.loads(out)["queue"] == name
+    assert all(one["written"] for one in json.loads(out)["recordings"])
+    for recording in record_file(path).capture.recordings:
+        assert load_recording(tmp_path, recording.id) == recording
+
+
+@pytest.mark.mqueue
+def test_a_queue_into_which_nothing_came_is_said(tmp_path: Path) -> None:
+    name = f"/ferret-test-{os.getpid()}-{os.urandom(4).hex()}"
+    result = _run("--queue", name, "--for", "0.01", "--journal", tmp_path / "journal")
+    assert isinstance(result.exception, RecordError)
+    assert "nothing came" in str(result.exception)
+    assert not (tmp_path / "journal").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "one of FILE and --queue is wanted"),
+        (("x.pcap", "--queue", "/x"), "one of FILE and --queue is wanted"),
+        (("x.pcap", "--for", "1"), "--for goes with --queue"),
+    ],
+)
+def test_file_and_queue_exclude_each_other(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    result = _run(*arguments, "--journal", tmp_path)
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+def _wait_for(process: subprocess.Popen[str], what: str) -> None:
+    assert process.stderr is not None
+    said = ""
+    while what not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
 
 
 def test_a_capture_without_any_subscriber_is_refused_and_makes_no_journal(

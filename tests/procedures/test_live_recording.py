@@ -1,0 +1,96 @@
+"""Live agents beside the lab's core: what they capture on the wire becomes recordings, and calls replay at the edge."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ferret.errors import ConfigError
+from ferret.queue import MemoryQueue, PosixQueue
+from ferret.records.message import Role
+from ferret.records.recorder import Capture
+from ferret.replay.rules import load_rules
+from ferret.replay.verdict import ReplayResult, Verdict
+from ferret_agents.live.agent import AgentConfig, LiveAgent
+from ferret_agents.live.counters import AgentCounters
+from ferret_agents.live_recording import collect, record_messages
+from ferret_core.driver.places import CORE_ROLES
+from ferret_deploy.replay_run import ReplayOptions, replay
+
+if TYPE_CHECKING:
+    from tests.procedures.conftest import Play, Scene
+
+pytestmark = [pytest.mark.sctp, pytest.mark.root, pytest.mark.mqueue]
+
+
+class Recorded:
+    """What came of a live recording."""
+
+    capture: Capture
+    accounts: list[AgentCounters]
+
+
+@asynccontextmanager
+async def recorded_live(scene: Scene) -> AsyncIterator[Recorded]:
+    """An agent beside each NF of the core, and a recorder at the end of the queue. Complete after the block."""
+    loop, stopping, result = asyncio.get_running_loop(), asyncio.Event(), Recorded()
+    with ExitStack() as stack:
+        queue = stack.enter_context(PosixQueue.create(f"/ferret-test-{os.getpid()}-{secrets.token_hex(4)}"))
+        agents = [
+            LiveAgent(AgentConfig(("lo",), (scene.lab.places.address(role),)), queue) for role in sorted(CORE_ROLES)
+        ]
+        for agent in agents:
+            stack.callback(agent.close)
+            try:
+                agent.start(loop)
+            except ConfigError as error:
+                pytest.skip(f"SKIPPED LOUDLY: live agents are NOT tested: {error}")
+        collecting = asyncio.create_task(collect(queue, stopping))
+        yield result
+        result.accounts = [await agent.stop() for agent in agents]
+        stopping.set()
+        result.capture = record_messages(await collecting)
+
+
+def live_life(play: Play) -> Recorded:
+    """A device's whole life at the core, with a call either way, as agents recorded it."""
+    results: list[Recorded] = []
+
+    async def act(scene: Scene) -> None:
+        async with recorded_live(scene) as recorded:
+            await scene.whole_life()
+        results.append(recorded)
+
+    play(act)
+    return results[0]
+
+
+def test_agents_record_a_life_on_the_wire_without_a_hole(play: Play) -> None:
+    recorded = live_life(play)
+    assert all(account.messages == account.queued and not account.dropped for account in recorded.accounts)
+    assert {n.role for n in recorded.capture.nodes} == {*CORE_ROLES, Role.UE, Role.ENB, Role.REMOTE}
+    services = {recording.service for recording in recorded.capture.recordings}
+    assert services >= {"attach", "pdn:internet", "pdn:ims", "registration", "volte"}
+    assert [r.id for r in recorded.capture.recordings if r.holes or r.quality < 1] == []
+
+
+def test_calls_recorded_live_come_out_the_same_at_the_edge_and_are_moved(play: Play) -> None:
+    """The NAS messages are ciphered: the recorder cannot read them, and the edge's MME can, by the keys of the AIA."""
+    capture = live_life(play).capture
+    calls = [recording for recording in capture.recordings if recording.service == "volte"]
+    assert len(calls) == 2  # from the device, and to it
+
+    async def replayed() -> ReplayResult:
+        return await replay(calls, capture.messages, MemoryQueue(), ReplayOptions(load_rules(None)))
+
+    result = asyncio.run(replayed())
+    assert result.verdict is Verdict.SAME
+    for one in result.recordings:
+        assert one.reconfigured
+        assert one.nas_protected
