@@ -41,6 +41,7 @@ from ferret.fallback.services import SwitchedServices
 from ferret.fallback.states import Event, State, step
 from ferret.fallback.undo import Trace
 
+_UNSEEN: Final = 16  # downlink NAS messages that an MME may have sent just before it was lost
 _AT_WORK: Final = (State.HOLDING, State.REPLAYING, State.RECONFIGURING)
 
 
@@ -157,6 +158,9 @@ class Controller:
                 self._happen(self._of(subscriber), Event.UE_RELEASED, now, "the device lost its signalling connection")
             case EdgeLost(nf, reason):
                 self._edge_lost[nf] = f"edge {nf} is lost" + (f": {reason}" if reason else "")
+                for fallback in self._of(None):
+                    if fallback.counts is not None and Trace.DEVICE in fallback.traces:
+                        fallback.counts = fallback.counts.skipping(_UNSEEN)
                 self._happen(self._of(None), Event.EDGE_LOST, now, self._edge_lost[nf])
             case EdgeBack(nf):
                 self._edge_lost.pop(nf, None)

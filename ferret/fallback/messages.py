@@ -35,7 +35,13 @@ class NasCounts(NamedTuple):
 
     uplink: int
     downlink: int
-    exact: bool = True  # False: seen too late to know the overflow counter, which may be higher
+    exact: bool = True  # False: there may have been more messages than were seen
+
+    def skipping(self, downlink: int) -> NasCounts:
+        """These, so many downlink messages further on: a device takes any COUNT that it has not had yet, and never one
+        twice (TS 24.301 clause 4.4.3.2), so an MME that does not know how many another one has sent leaves some out.
+        """
+        return NasCounts(self.uplink, self.downlink + downlink, exact=False)
 
 
 # Events of the network

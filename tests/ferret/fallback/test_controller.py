@@ -153,6 +153,12 @@ def test_a_call_whose_edge_is_lost_goes_on_over_the_core(bench: Bench) -> None:
     assert report.left_behind == ("the edge holds the subscriber's state",)
 
 
+def test_the_core_leaves_out_nas_counts_that_a_lost_edge_may_have_used(bench: Bench) -> None:
+    bench.bring_to("at_edge")
+    (command,) = bench.give(EdgeLost("MME"))
+    assert command.counts == NasCounts(8, 26, exact=False)
+
+
 def test_the_operator_can_call_everything_back(bench: Bench) -> None:
     bench.bring_to("at_edge")
     bench.give(Recalled())
