@@ -74,7 +74,10 @@ def test_a_datagram_longer_than_a_frame_arrives_whole(places: Places) -> None:
         assert there.recvfrom(65535)[0] == sdp
 
 
-def test_one_event_loop_has_sockets_in_several_places(places: Places) -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_one_event_loop_has_sockets_in_several_places(places: Places, loop: str) -> None:
+    run = pytest.importorskip(loop).run
+
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(await reader.readexactly(100_000))
         writer.close()
@@ -102,7 +105,7 @@ def test_one_event_loop_has_sockets_in_several_places(places: Places) -> None:
             server.close()
             await server.wait_closed()
 
-    assert asyncio.run(main()) == 100_000
+    assert run(main()) == 100_000
 
 
 def test_what_is_awaited_in_a_place_leaves_others_where_they_are(places: Places) -> None:
