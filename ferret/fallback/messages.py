@@ -141,7 +141,9 @@ class CommandFailed:
 
 @dataclass(frozen=True, slots=True)
 class HoldCall:
-    """re-INVITE through the core's IMS: the call on hold (RFC 6337 clause 5.3)."""
+    """re-INVITE through the core's IMS: the call on hold (RFC 6337 clause 5.3). Say CommandFailed only where the other
+    party has refused it, so that nothing has changed; say nothing where nobody knows.
+    """
 
     id: int
     call: Call
@@ -174,7 +176,9 @@ class Reconfigure:
 
 @dataclass(frozen=True, slots=True)
 class ResumeCall:
-    """re-INVITE that lets the media flow again: through the edge's IMS with its media address, or the core's."""
+    """re-INVITE that lets the media flow as before our hold: through the edge's IMS with its media address, or the
+    core's. What a party itself has put on hold stays on hold.
+    """
 
     id: int
     call: Call
