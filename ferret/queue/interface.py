@@ -16,6 +16,7 @@ Rules that every implementation keeps (tests/ferret/queue/test_contract.py):
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -65,6 +66,19 @@ class MessageQueue(ABC):
         Raises QueueFullError when there is no room in time, MessageTooLongError when there never will be, QueueError
         when the queue is closed.
         """
+
+    def put_many(self, messages: Sequence[bytes]) -> int:
+        """Append as many of the messages, in their order, as there is room for now; how many that were.
+
+        The message at that place, if there is one, does not fit now: put it by itself to learn whether it ever will.
+        For a writer that has several at hand: where writers take turns, they take one.
+        """
+        for done, octets in enumerate(messages):
+            try:
+                self.put(octets)
+            except (QueueFullError, MessageTooLongError):
+                return done
+        return len(messages)
 
     @abstractmethod
     def get(self, timeout: float | None = 0.0) -> Queued:

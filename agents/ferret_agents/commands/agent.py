@@ -8,12 +8,11 @@ import signal
 from collections.abc import AsyncIterator
 
 import click
-import posix_ipc
 from aiohttp import web
 
 from ferret.errors import ConfigError
 from ferret.logs import LEVELS, configure
-from ferret.queue import PosixQueue, QueueError
+from ferret.queue import PosixQueue
 from ferret_agents.live.agent import AgentConfig, LiveAgent
 from ferret_agents.live.counters import AgentCounters
 from ferret_agents.live.filter import DEFAULT_PORTS
@@ -80,7 +79,7 @@ def agent(
         buffer=BufferLimits(messages=megabytes * 2000, octets=megabytes << 20),
     )
     site = _host_and_port(http_address) if http_address else None
-    live = LiveAgent(config, None, reopen=lambda: _queue(queue_name))
+    live = LiveAgent(config, None, reopen=lambda: PosixQueue(queue_name))
     try:
         live.open()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -91,13 +90,6 @@ def agent(
     finally:
         live.close()
     click.echo(_line(account))
-
-
-def _queue(name: str) -> PosixQueue:
-    try:
-        return PosixQueue(name)
-    except posix_ipc.Error as error:
-        raise QueueError(f"the POSIX queue {name} cannot be opened: {error}") from error
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

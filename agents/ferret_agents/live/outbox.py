@@ -10,8 +10,12 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
+from typing import Final
 
 from ferret.queue import MessageQueue, MessageTooLongError, QueueError
+
+_BATCH: Final = 64  # messages given to the queue at once
 
 
 class Drop(StrEnum):
@@ -80,12 +84,34 @@ class Outbox:
         self.dropped[reason] += 1
 
     def flush(self) -> int:
-        """Put into the queue what waits, as far as there is room; how many messages that were."""
-        moved = 0
-        while self._waiting and self._put(*self._waiting[0]):
-            self.waiting_octets -= len(self._waiting.popleft()[0])
-            moved += 1
-        return moved
+        """Put into the queue what waits, as far as there is room; how many messages are done with."""
+        done = 0
+        while self._waiting and self.queue is not None:
+            batch = [octets for octets, _ in islice(self._waiting, _BATCH)]
+            try:
+                put = self.queue.put_many(batch)
+                for _ in range(put):
+                    self._passed(self._taken())
+                self.queued += put
+                done += put
+                if put < len(batch):
+                    self.queue.put(batch[put])
+                    self._passed(self._taken())
+                    self.queued += 1
+                    done += 1
+            except MessageTooLongError:
+                self.dropped[Drop.TOO_LONG] += 1
+                self._taken()
+                done += 1
+            except QueueError:  # full, or closed: until there is room, or another queue
+                break
+        return done
+
+    def _taken(self) -> int:
+        """Strike the first message that waits off; when it was captured."""
+        octets, captured_at_ns = self._waiting.popleft()
+        self.waiting_octets -= len(octets)
+        return captured_at_ns
 
     def give_up(self) -> None:
         """The end: what still waits is dropped."""
@@ -93,18 +119,3 @@ class Outbox:
             self.dropped[Drop.STOPPED] += len(self._waiting)
         self._waiting.clear()
         self.waiting_octets = 0
-
-    def _put(self, octets: bytes, captured_at_ns: int) -> bool:
-        """Whether the message is done with: in the queue, or dropped because it never will be."""
-        if self.queue is None:
-            return False
-        try:
-            self.queue.put(octets)
-        except MessageTooLongError:
-            self.dropped[Drop.TOO_LONG] += 1
-            return True
-        except QueueError:  # full, or closed: until there is room, or another queue
-            return False
-        self.queued += 1
-        self._passed(captured_at_ns)
-        return True

@@ -1,4 +1,4 @@
-"""`ferret bench replay FILE`: how long a replay takes, and where the time goes."""
+"""`ferret bench`: how long a replay takes, and where the time goes; and what capturing costs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ferret.logs import configure
 from ferret.records.recording import Recording
 from ferret.replay.rules import load_rules
 from ferret.replay.verdict import ReplayResult
+from ferret_agents.commands.bench_capture import bench_capture
 from ferret_agents.pipeline import RecordedFile, private_queue, record_file, usable
 from ferret_deploy.replay_run import ReplayOptions, replay, run
 
@@ -47,6 +48,9 @@ _AREAS: Sequence[tuple[str, str]] = (
 @click.group()
 def bench() -> None:
     """Measure FERRET on this machine."""
+
+
+bench.add_command(bench_capture)
 
 
 @bench.command("replay")
