@@ -61,13 +61,13 @@ class MessageResult:
 class Made:
     """Something that the edge made although the recording has nothing like it: a difference of low risk ("added")."""
 
-    nf: str
+    protocol: str
     interface: str
     name: str
 
     def as_json(self) -> dict[str, str]:
         """The object in `ferret replay --json`."""
-        return {"nf": self.nf, "interface": self.interface, "name": self.name}
+        return {"protocol": self.protocol, "interface": self.interface, "name": self.name}
 
 
 @dataclass(slots=True)
