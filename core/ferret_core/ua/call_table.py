@@ -48,6 +48,10 @@ TABLE.update(
         **{(state, _E.CANCEL): incoming.cancelled for state in _RECEIVED},
         **{(state, _E.BYE): incoming.bye for state in _RECEIVED},
         **{(state, _E.HANG_UP): incoming.decline for state in _RECEIVED},
+        **{
+            (state, _E.CANCEL): incoming.cancelled_too_late
+            for state in (_S.ANSWERED, _S.ESTABLISHED, _S.MODIFYING, _S.ENDING)
+        },
         (_S.OFFERED, _E.UNACKNOWLEDGED): incoming.not_pracked,
         (_S.ALERTING, _E.ANSWER): incoming.pick_up,
         (_S.ALERTING, _E.RANG_TOO_LONG): incoming.rang_too_long,

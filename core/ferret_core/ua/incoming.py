@@ -128,6 +128,12 @@ def cancelled(call: Call, request: sip.Message | None, source: str, now: float) 
     _refuse(call, 487, "Request Terminated", EndReason.CANCELLED, now)
 
 
+def cancelled_too_late(call: Call, request: sip.Message | None, source: str, now: float) -> None:
+    """CANCEL of a call that has been answered: it has no effect (RFC 3261 clause 9.2); a BYE will follow."""
+    if request is not None:
+        call.respond(Asked(request, source), 200, "OK", now)
+
+
 def bye(call: Call, request: sip.Message | None, source: str, now: float) -> None:
     """BYE in an early dialog ends it just the same (RFC 3261 clause 15)."""
     cancelled(call, request, source, now)

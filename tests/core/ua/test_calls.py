@@ -222,6 +222,18 @@ def test_a_caller_who_gives_up_at_once_waits_for_a_sign_of_life_to_cancel(pair: 
     assert not pair.b.calls
 
 
+def test_a_cancel_that_crosses_the_answer_has_no_effect_and_a_bye_follows(pair: Pair) -> None:
+    name = ring(pair)
+    pair.tell(pair.b, pair.b.answer(name, 0.0))
+    pair.tell(pair.a, pair.a.hang_up(name, 0.0))
+    pair.run()
+    assert pair.flow()[-1] in ("b 200 (BYE)", "a ACK")
+    assert "a BYE" in pair.flow()
+    assert isinstance(pair.last(A), Ended)
+    assert isinstance(pair.last(B), Ended)
+    assert pair.b.ignored == 0
+
+
 def test_nobody_answers(pairs: Callable[..., Pair]) -> None:
     pair = pairs({"ringing_seconds": 20.0})
     name = ring(pair)
