@@ -44,6 +44,8 @@ def test_a_device_gets_an_ims_pdn_connection(play: Play) -> None:
         default = device.default_bearer(IMS)
         assert default is not None
         assert (default.ebi, default.qci, default.address) == (6, 5, "127.0.142.2")
+        assert device.sip is not None
+        assert device.sip.agent.configuration.proxy == "127.0.140.21:5060"  # from protocol configuration options
 
     play(act)
 

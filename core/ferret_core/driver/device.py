@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address
 from random import Random
 from time import monotonic
 from typing import Final
@@ -18,7 +19,6 @@ import structlog
 from ferret.errors import DecodeError, LocalMisuseError
 from ferret.protocols.gtpv2 import Pco, PcoContainer, PcoId
 from ferret.protocols.gtpv2.tft import PacketFilter, Tft
-from ferret.records.message import Role
 from ferret.transport.endpoint import Address
 from ferret_core.driver.configuration import LabNetwork, LabSubscriber
 from ferret_core.driver.ports import SIP_PORT
@@ -171,8 +171,19 @@ class Device:
             self.sip = None
 
     def _pcscf(self) -> str:
-        """The P-CSCF as the lab has it: `Esm` keeps no protocol configuration options."""
-        return self._lab.sip_address(Role.PCSCF)
+        """The P-CSCF that the network named when the PDN connection was made (TS 23.228 annex E.1.1.1).
+
+        Raises LocalMisuseError where it named none.
+        """
+        default = self.default_bearer(IMS)
+        try:
+            options = Pco.decode(default.options if default is not None else b"")
+        except DecodeError as error:
+            raise LocalMisuseError(f"the device knows no P-CSCF: {error}") from error
+        named = [one.content for one in options.containers if one.identifier == PcoId.P_CSCF_IPV4_ADDRESS]
+        if not named or len(named[0]) != 4:
+            raise LocalMisuseError("the network names no P-CSCF")
+        return f"{IPv4Address(named[0])}:{SIP_PORT}"
 
     # ---- packets
 

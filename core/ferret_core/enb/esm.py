@@ -31,6 +31,7 @@ class EpsBearer:
     address: str = ""  # IPv4 address of a default bearer's PDN connection
     qci: int = 9
     tft: bytes = b""  # TS 24.008 clause 10.5.6.12, as last received
+    options: bytes = b""  # protocol configuration options of a default bearer (TS 24.008 clause 10.5.6.3)
 
 
 class Esm:
@@ -81,7 +82,8 @@ class Esm:
         address = PdnAddress.decode(plain.get("PDN address") or b"")
         qos = EpsQos.decode(plain.get("EPS QoS") or b"")
         apn = decode_apn(plain.get("Access point name") or b"")
-        self.bearers[plain.ebi] = EpsBearer(plain.ebi, 0, apn, address.ipv4, qos.qci)
+        options = plain.get("Protocol configuration options") or b""
+        self.bearers[plain.ebi] = EpsBearer(plain.ebi, 0, apn, address.ipv4, qos.qci, options=options)
         self.requested.pop(plain.pti, None)
         # clause 6.4.1.3: the answer's PTI is 0, for the activation is the network's procedure
         return _answer(MessageType.ACTIVATE_DEFAULT_EPS_BEARER_CONTEXT_ACCEPT, plain)
