@@ -7,13 +7,12 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test install system lint clean
 .DEFAULT_GOAL := demo
 
-# Replays a VoLTE call that the project carries at edge NFs on this machine, and says what came out; then sets up a live
-# call on the lab, records it on the wire and replays that. Where a machine allows no network namespaces (exit status 2)
-# the reason is said, and the demo is over.
+# Live calls on an emulated network, moved to the edge and back; then the replay of a recorded call that the project
+# carries. Where a machine allows no network namespaces (exit status 2), the reason is said and only the latter is shown.
 demo: install system
-	$(BIN)/ferret replay tests/data/volte-call-full.pcap
+	$(BIN)/ferret demo --calls 2 || test $$? -eq 2
 	@echo
-	$(BIN)/ferret lab call || test $$? -eq 2
+	$(BIN)/ferret replay tests/data/volte-call-full.pcap
 
 # Everything: unit, property, procedure and interoperability tests, ruff, strict mypy.
 test: install system

@@ -23,7 +23,7 @@ ENTRY_POINTS = "ferret.commands"
 INTERRUPTED = 130
 
 # In the order in which somebody new meets them; others follow by name.
-_ORDER = ("inspect", "agent", "record", "recordings", "replay", "edge", "lab", "bench")
+_ORDER = ("demo", "inspect", "agent", "record", "recordings", "replay", "edge", "lab", "bench")
 
 
 class Commands(click.Group):

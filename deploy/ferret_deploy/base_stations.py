@@ -6,9 +6,10 @@ recording has it (keys, NAS COUNTs, bearers that lead to the core); afterwards a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from time import monotonic
+from typing import Protocol
 
 from ferret.errors import FerretError, ProtocolError
 from ferret.protocols import s1ap
@@ -17,6 +18,7 @@ from ferret.protocols.s1ap import IeId, tai_of
 from ferret.records.message import Role, SignallingMessage
 from ferret.replay.device import Device, DeviceBearer, device_at
 from ferret.replay.plan import Plan
+from ferret.replay.runner import Mover
 from ferret.replay.translation import Domain, Translation
 from ferret.transport.sctp import SctpTransport
 from ferret_core.enb.driver import EnbDriver
@@ -34,6 +36,17 @@ class MoveError(FerretError):
     """Base station or device could not be moved."""
 
     exit_status = 1
+
+
+class PlanMover(Mover, Protocol):
+    """Moves base station and device of one plan."""
+
+    @property
+    def assumed(self) -> Sequence[str]:
+        """What had to be assumed of the device, a line each."""
+
+    def uplink_nas(self, message: SignallingMessage, nas_pdu: bytes) -> bytes:
+        """An uplink NAS message of the recording as the device would protect it now (COUNTs went on with the move)."""
 
 
 class BaseStations:
@@ -66,7 +79,13 @@ class DeviceMover:
     """Moves one recording's device: the replayer's `Mover`."""
 
     def __init__(
-        self, plan: Plan, stations: BaseStations, edge: EdgeSet | None, translation: Translation, context: EdgeContext
+        self,
+        plan: Plan,
+        translation: Translation,
+        context: EdgeContext,
+        *,
+        stations: BaseStations,
+        edge: EdgeSet | None,
     ) -> None:
         self._plan = plan
         self._context_of_edge = context

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -20,11 +21,12 @@ from ferret.replay.client import ReplayPortClient
 from ferret.replay.plan import Plan, plan
 from ferret.replay.rules import Rules
 from ferret.replay.runner import Replayer, ReplayTimes
+from ferret.replay.translation import Translation
 from ferret.replay.translator import StimulusTranslator
 from ferret.replay.verdict import RecordingResult, ReplayResult
 from ferret.transport.sctp import SctpTransport, choose
-from ferret_deploy.base_stations import BaseStations, DeviceMover
-from ferret_edge.context import context_for
+from ferret_deploy.base_stations import BaseStations, DeviceMover, PlanMover
+from ferret_edge.context import EdgeContext, context_for
 from ferret_edge.edge_set import EdgeSet
 from ferret_edge.site import SIP_PORT, Site
 
@@ -90,22 +92,26 @@ async def _replay_at_one_edge(
             stack.callback(stations.stop)
             await stations.start()
         session = await stack.enter_async_context(ClientSession(timeout=ClientTimeout(total=None)))
-        running = _Replay(site, edge, enbs, stations, session, queue, options, capture)
+        made = partial(DeviceMover, stations=stations, edge=edge) if stations is not None else None
+        running = EdgeReplay(site, enbs, session, queue, options, capture, made)
         return [await running.one(one) for one in plans]
 
 
 @dataclass(frozen=True, slots=True)
-class _Replay:
-    """What every recording of one replay shares."""
+class EdgeReplay:
+    """What every recording of one replay shares.
+
+    `enbs`: what stands for each recorded base station's address. `mover`: makes what moves base station and device of a
+    plan; None: nothing is moved.
+    """
 
     site: Site
-    edge: EdgeSet | None  # None: in other processes
     enbs: Mapping[str, str]
-    stations: BaseStations | None
     session: ClientSession
     queue: MessageQueue
     options: ReplayOptions
     capture: Sequence[SignallingMessage]
+    mover: Callable[[Plan, Translation, EdgeContext], PlanMover] | None = None
 
     async def one(self, plan_: Plan) -> RecordingResult:
         """Replay one recording."""
@@ -113,8 +119,8 @@ class _Replay:
         translator = StimulusTranslator(host_map(plan_, site, self.enbs))
         context = context_for(plan_, site, self._enb_of(plan_), self.capture)
         mover = None
-        if self.stations is not None:
-            mover = DeviceMover(plan_, self.stations, self.edge, translator.translation, context)
+        if self.mover is not None:
+            mover = self.mover(plan_, translator.translation, context)
             translator.uplink_nas = mover.uplink_nas
         clients: dict[Role, ReplayPortClient] = {}
         replayer = Replayer(

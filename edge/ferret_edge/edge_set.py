@@ -18,6 +18,7 @@ from ferret_core.driver.links.gtpv2_link import Gtpv2Link
 from ferret_core.driver.links.link import Arrived
 from ferret_core.driver.links.s1ap_link import S1apLink
 from ferret_core.driver.links.sip_link import SipLink
+from ferret_core.driver.packet_network import PacketNetwork
 from ferret_core.driver.user_plane import UserPlane
 from ferret_core.mme import Mme
 from ferret_core.nf import NetworkFunction, Send
@@ -59,8 +60,17 @@ class EdgeNf:
     """One NF of the edge with everything around it."""
 
     def __init__(
-        self, role: Role, *, site: Site, members: frozenset[Role], rules: Rules, seed: int, sctp: SctpTransport | None
+        self,
+        role: Role,
+        *,
+        site: Site,
+        members: frozenset[Role],
+        rules: Rules,
+        seed: int,
+        sctp: SctpTransport | None,
+        network: PacketNetwork | None = None,
     ) -> None:
+        """`network`: behind a PGW. Raises ConfigError for a role that the edge does not have."""
         if role not in _MAKERS:
             raise ConfigError(f"no edge NF is a {role}; there are {', '.join(sorted(_MAKERS))}")
         self.role = role
@@ -71,7 +81,7 @@ class EdgeNf:
         self._web: web.AppRunner | None = None
         self.user_plane: UserPlane | None = None
         if role in (Role.SGW, Role.PGW):
-            self.user_plane = UserPlane(logic, site.address(role))
+            self.user_plane = UserPlane(logic, site.address(role), network=network if role is Role.PGW else None)
         self._lay_links(sctp)
 
     async def start(self) -> None:
@@ -140,12 +150,14 @@ class EdgeSet:
         seed: int = 0,
         sctp: SctpTransport | None = None,
         all_members: frozenset[Role] | None = None,
+        network: PacketNetwork | None = None,
     ) -> None:
+        """`network`: the packet data network behind the PGW; by default a sink that counts."""
         chosen = frozenset(members)
         everyone = all_members or chosen
         self.site = site
         self.nfs = {
-            role: EdgeNf(role, site=site, members=everyone, rules=rules, seed=seed, sctp=sctp)
+            role: EdgeNf(role, site=site, members=everyone, rules=rules, seed=seed, sctp=sctp, network=network)
             for role in sorted(chosen)
         }
 

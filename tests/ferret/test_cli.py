@@ -16,7 +16,7 @@ from ferret import __version__, cli
 from ferret.cli import ferret, main
 from ferret.errors import RecordError
 
-COMMANDS = ["inspect", "agent", "record", "recordings", "replay", "edge"]
+COMMANDS = ["demo", "inspect", "agent", "record", "recordings", "replay", "edge"]
 
 
 @pytest.fixture

@@ -64,12 +64,14 @@ class EnbDriver:
         self._udp: UdpTransport | None = None
         self._changed = asyncio.Event()
 
-    async def start(self, *, within: float = 5.0) -> None:
+    async def start(self, *, within: float = 5.0, user_plane: bool = True) -> None:
         """Open both sockets and set up S1, within `within` seconds.
 
+        `user_plane`: False for the second MME of a base station whose user plane is open already (`Enb.towards`).
         Raises TransportError, ConfigError where there is no SCTP, and ProtocolError where the MME refuses.
         """
-        self._udp = await UdpTransport.bind(self.enb.address, gtpu.PORT, self._datagram)
+        if user_plane:
+            self._udp = await UdpTransport.bind(self.enb.address, gtpu.PORT, self._datagram)
         try:
             transport = self._sctp or choose().transport
             self._association = await transport.connect(

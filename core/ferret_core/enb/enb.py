@@ -99,6 +99,36 @@ class Enb(NetworkFunction):
         request = s1ap.s1_setup_request(plmn=self.plmn, enb_id=self._enb_id, name=NAME, supported_tas=tas)
         return (self._to_mme(request),)
 
+    def towards(self, mme: str) -> Enb:
+        """The same base station's S1 interface to one more MME (S1 Flex, TS 36.410 clause 4.3), same tunnels."""
+        other = Enb(
+            address=self.address,
+            random=self.random,
+            mme=mme,
+            plmn=self.plmn,
+            tac=self._tai.tac,
+            enb_id=self._enb_id,
+        )
+        other.tunnels = self.tunnels
+        return other
+
+    def share(self, imsi: str, other: Enb, mme_ue_s1ap_id: int) -> None:
+        """Let the MME of `other` (see `towards`) signal with a device of this base station too, under this ID of its.
+
+        The device stays what it is, with its keys, NAS COUNTs and E-RABs; only who may signal with it changes. Raises
+        LocalMisuseError where there is no such device.
+        """
+        connection = self._by_imsi(imsi)
+        other._connections[connection.enb_id] = Connection(connection.enb_id, connection.ue, mme_ue_s1ap_id)
+
+    def part_with(self, imsi: str) -> None:
+        """This MME signals with the device no longer; its E-RABs stay. Raises LocalMisuseError without it."""
+        del self._connections[self._by_imsi(imsi).enb_id]
+
+    def uplink_ends(self, imsi: str) -> Mapping[int, Tunnel]:
+        """Where the uplink of each of a device's E-RABs goes, by EBI. Raises LocalMisuseError without such a device."""
+        return {radio.ebi: radio.sgw for radio in self.tunnels.of(self._by_imsi(imsi).enb_id)}
+
     def take_over(self, imported: ImportedUe) -> Connection:
         """Add a device that is already attached and connected.
 

@@ -1,63 +1,107 @@
-"""What `ferret lab call` says of a live call."""
+"""What `ferret demo` says of its calls: a line or two, JSON, and a page with ladder and plots."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Any
 
-import click
-
-from ferret.replay.verdict import Verdict
-from ferret_deploy.lab.live_call import LiveCall
-
-
-def is_as_it_should_be(call: LiveCall) -> bool:
-    """Nothing lost of the signalling, nothing left over in the core, and the edge did as recorded."""
-    recorded = all(one.messages == one.queued and not one.kernel_dropped for one in call.accounts)
-    same = call.replayed is not None and call.replayed.verdict is Verdict.SAME and call.replayed.reconfigured
-    return recorded and same and not call.leftovers
+from ferret.ladder import html_page, ladder_of
+from ferret_deploy.lab.live_call import Demonstration
+from ferret_deploy.lab.plots import call_setup_cdf, voice_delay_cdf
+from ferret_deploy.lab.voice_figures import percentile
 
 
-def as_json_of(call: LiveCall) -> dict[str, Any]:
+def is_as_it_should_be(shown: Demonstration) -> bool:
+    """Every call was moved and came back, nothing of the signalling was lost, nothing is left over in the core."""
+    recorded = all(one.messages == one.queued and not one.kernel_dropped for one in shown.accounts)
+    return recorded and not shown.failed and not shown.leftovers
+
+
+def as_json(shown: Demonstration) -> dict[str, Any]:
     """The object of `--json`; times in milliseconds, null where something was not measured."""
     return {
-        "attach_ms": _ms(call.attach),
-        "registration_ms": _ms(call.registration),
-        "setup_core_ms": _ms(call.setup),
-        **(call.voice.as_json() if call.voice is not None else {}),
-        "agents": len(call.accounts),
-        "messages_recorded": len(call.capture.messages) if call.capture is not None else 0,
-        "messages_dropped": sum(sum(one.dropped.values()) + one.kernel_dropped for one in call.accounts),
-        "recordings": [one.id for one in call.capture.recordings] if call.capture is not None else [],
-        "left_over": call.leftovers or {},
-        "replay": call.replayed.as_json() if call.replayed is not None else None,
+        "calls": len(shown.calls),
+        "fallbacks": sum(one.fallback is not None for one in shown.calls),
+        "returned": sum(one.back is not None for one in shown.calls),
+        "failed": shown.failed,
+        "failures": [one.failure for one in shown.calls if one.failure],
+        "attach_ms": _ms(shown.attach),
+        "registration_ms": _ms(shown.registration),
+        "setup_core_ms": _percentiles(_setups(shown)),
+        "setup_ferret_ms": _percentiles(_setups_with_fallback(shown)),
+        "fallback_ms": _percentiles(one.fallback for one in shown.calls),
+        "return_ms": _percentiles(one.back for one in shown.calls),
+        **shown.voice.as_json(),
+        "messages_recorded": sum(one.queued for one in shown.accounts),
+        "messages_dropped": sum(sum(one.dropped.values()) + one.kernel_dropped for one in shown.accounts),
+        "agents": len(shown.accounts),
+        "recordings": [] if shown.capture is None else [one.id for one in shown.capture.recordings],
+        "left_over": {nf: dict(kinds) for nf, kinds in shown.leftovers.items()},
     }
 
 
-def print_call(call: LiveCall) -> None:
-    """For people."""
-    if call.voice is not None:
-        found = call.voice.as_json()
-        delay: Any = found["voice_delay_core_ms"]
-        click.echo(
-            f"Voice over the core: one-way delay p50 {delay['p50']} ms, p99 {delay['p99']} ms; "
-            f"{call.voice.received} of {call.voice.sent} packets arrived."
-        )
-    if call.capture is not None:
-        seen = sum(one.messages for one in call.accounts)
-        queued = sum(one.queued for one in call.accounts)
-        click.echo(
-            f"{len(call.accounts)} agents saw {seen} messages, {queued} went into the queue: "
-            f"{len(call.capture.messages)} different ones, {len(call.capture.recordings)} recordings."
-        )
-    click.echo(f"Left over in the core: {call.leftovers}" if call.leftovers else "Nothing is left over in the core.")
-    for one in call.replayed.recordings if call.replayed is not None else ():
-        moved = (
-            f"the replay's device moved to the edge after {one.fallback_ms:.0f} ms"
-            if one.reconfigured
-            else f"not moved: {one.not_reconfigured}"
-        )
-        click.echo(f"Replay of the {one.plan.service} recording: {one.verdict}, {one.compared} compared; {moved}.")
+def rows(shown: Demonstration) -> list[tuple[str, str]]:
+    """What was measured, for people."""
+    found = as_json(shown)
+    compared = [one.replayed.compared for one in shown.calls if one.replayed is not None]
+    return [
+        ("calls", f"{found['calls']}: {found['fallbacks']} moved to the edge, {found['returned']} back on the core"),
+        ("failed", str(found["failed"])),
+        ("call set-up over the core", _spoken(found["setup_core_ms"])),
+        ("call set-up with fallback", _spoken(found["setup_ferret_ms"])),
+        ("recording looked at, replayed, moved", _spoken(found["fallback_ms"])),
+        ("return", _spoken(found["return_ms"])),
+        ("messages compared at the edge", f"{sum(compared)}, in {len(compared)} replays"),
+        ("voice delay over the core, one way", _spoken(found["voice_delay_core_ms"])),
+        ("voice delay over the edge, one way", _spoken(found["voice_delay_edge_ms"])),
+        ("longest time without voice at a move", _number(found["voice_gap_ms"])),
+        ("voice packets lost", f"{found['voice_lost']} of {found['voice_sent']}"),
+        ("messages seen by agents", f"{found['messages_recorded']} by {found['agents']} agents"),
+        ("messages dropped", str(found["messages_dropped"])),
+        ("left over in the core", str(found["left_over"]) if found["left_over"] else "nothing"),
+    ]
+
+
+def page(shown: Demonstration, settings: str) -> str:
+    """A self-contained HTML page: figures, the paper's figure 7 of this run, and the ladder of the core's messages."""
+    table = "".join(f"<tr><th>{escape(what)}</th><td>{escape(value)}</td></tr>" for what, value in rows(shown))
+    plots = call_setup_cdf(_setups(shown), _setups_with_fallback(shown))
+    plots += voice_delay_cdf(shown.voice.delays("core"), shown.voice.delays("edge"))
+    told = (
+        f"<p>{escape(settings)} Device, base station, remote party and WAN are emulations that speak the real "
+        f"protocols. The ladder shows what the agents beside the core's NFs have seen; edge NFs have no agents.</p>"
+    )
+    messages = [] if shown.capture is None else [one for one in shown.capture.messages if one.subscribers]
+    return html_page(
+        "FERRET: live calls, moved to the edge", told + f"<table>{table}</table>" + plots, _ladders(messages)
+    )
+
+
+def _ladders(messages: Sequence[Any]) -> list[Any]:
+    return [ladder_of("Signalling at the core", messages)] if messages else []
+
+
+def _setups(shown: Demonstration) -> list[float]:
+    return [one.setup for one in shown.calls]
+
+
+def _setups_with_fallback(shown: Demonstration) -> list[float]:
+    return [one.setup + one.fallback for one in shown.calls if one.fallback is not None]
+
+
+def _percentiles(values: Iterable[float | None]) -> dict[str, float | None]:
+    known = sorted(value for value in values if value is not None)
+    return {f"p{p}": _ms(percentile(known, p)) if known else None for p in (50, 95, 99)}
 
 
 def _ms(seconds: float) -> float:
     return round(1000 * seconds, 1)
+
+
+def _spoken(found: dict[str, float | None]) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in found.items())
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f} ms"

@@ -1,77 +1,21 @@
-"""`ferret lab`: a live call on the lab, and a look at its parts by themselves."""
+"""`ferret lab`: looks at the lab's parts by themselves."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from pathlib import Path
 
 import click
 
-from ferret.logs import configure
-from ferret.transport.endpoint import TransportError
-from ferret_deploy.lab.call_report import as_json_of, is_as_it_should_be, print_call
 from ferret_deploy.lab.delay_line import Impairment
-from ferret_deploy.lab.live_call import CONFIGS, play, replay_call, wan_links
 from ferret_deploy.lab.measure import Precision, measure_wan
 from ferret_deploy.lab.namespace import become_root_of_own_network
 from ferret_deploy.lab.netlink import PlaceError
-from ferret_deploy.lab.places import Places
 from ferret_deploy.lab.wan import WanStatistics
-from ferret_deploy.lab.wiretap import WireTap
 
 
 @click.group("lab")
 def lab() -> None:
-    """Play on the lab: core, edge, base station and internet as places of their own on this machine."""
-
-
-@lab.command("call")
-@click.option("--wan-delay", default=25.0, show_default=True, metavar="MS", help="One-way delay to and from the core.")
-@click.option("--talk", default=3.0, show_default=True, metavar="SECONDS", help="How long they talk.")
-@click.option("--seed", default=1, show_default=True, help="Identifiers, SIP tags and the like follow from it.")
-@click.option(
-    "--pcap", type=click.Path(path_type=Path, dir_okay=False), help="Also write all packets of the call, as pcapng."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def call(wan_delay: float, talk: float, seed: int, pcap: Path | None, as_json: bool) -> int:
-    """Set up a live VoLTE call, record it on the wire, and replay the recording at the edge.
-
-    A core (MME, HSS, SGW, PGW, PCRF, CSCFs) on real sockets, an emulated device and base station, and a party on the
-    internet, with an emulated WAN between them. Live agents capture beside each NF of the core; what they captured is
-    replayed at edge NFs, and base station and device of the replay are moved there. The live call itself stays on the
-    core to its end.
-
-    Exit status: 0 the edge did as recorded; 1 it did not, or something was lost or left over; 2 this machine allows no
-    places apart.
-    """
-    configure(level="error")
-    if why_not := become_root_of_own_network():
-        raise PlaceError(f"no places apart on this machine: {why_not}")
-    tell = _quiet if as_json else click.echo
-    links = wan_links(Impairment(wan_delay / 1000))
-    with Places.build(CONFIGS, links, seed=seed) as places:
-        tap = WireTap(places, pcap) if pcap is not None else None
-        try:
-            result = asyncio.run(play(places, talk=talk, seed=seed, tell=tell))
-        except TimeoutError:
-            raise TransportError("somebody on the lab did not answer in time") from None
-        finally:
-            if tap is not None:
-                tap.stop()
-        tell("The recording is replayed at the edge.")
-        asyncio.run(replay_call(places, result, seed=seed))
-    if as_json:
-        click.echo(json.dumps(as_json_of(result), indent=2))
-    else:
-        print_call(result)
-        if pcap is not None:
-            click.echo(f"Packets: {pcap}; try 'ferret inspect {pcap}'.")
-    return 0 if is_as_it_should_be(result) else 1
-
-
-def _quiet(_: str) -> None:
-    """Nothing but the JSON object is printed."""
+    """Look at parts of the lab by themselves."""
 
 
 @lab.command("wan")

@@ -17,11 +17,11 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 
+from ferret.cli import ferret
 from ferret.errors import ConfigError
 from ferret.queue import PosixQueue
 from ferret.records.message import CapturedMessage
 from ferret_agents.collector import Collector
-from ferret_agents.commands.agent import agent
 from ferret_agents.live.agent import AgentConfig, LiveAgent
 from ferret_agents.live.privileges import drop_privileges
 
@@ -158,7 +158,7 @@ def test_an_agent_without_a_queue_or_interface_says_so(in_namespace: InNamespace
     ],
 )
 def test_what_is_wrong_with_the_command_line_is_said_in_one_line(arguments: list[str], fault: str) -> None:
-    result = CliRunner().invoke(agent, arguments)
+    result = CliRunner().invoke(ferret, ["agent", *arguments])
     assert isinstance(result.exception, ConfigError)
     assert fault in str(result.exception)
     assert "\n" not in str(result.exception)

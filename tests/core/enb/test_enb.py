@@ -96,6 +96,33 @@ def test_transport_information_moves_the_uplink_and_the_device_accepts() -> None
     assert enb.uplink(enb.ue(IMSI), 6, b"packet") == (gtpu.wrap(0x34, b"packet"), ("127.0.9.3", 2152))
 
 
+def test_a_second_mme_moves_the_same_device_and_the_first_one_moves_it_back() -> None:
+    enb, network = base_station(), security()
+    other = enb.towards("127.0.9.99")
+    other.set_up()
+    gummeis = [ServedGummeis(("00101",), (1,), (2,))]
+    give(other, s1ap.s1_setup_response(name="edge", gummeis=gummeis, relative_capacity=255))
+    enb.share(IMSI, other, 77)
+    ids = {"mme_ue_s1ap_id": 77, "enb_ue_s1ap_id": 1}
+    there = [Erab(5, QOS, nas_pdu=protected(network, modify(5)), transport_information=NEW_END)]
+    sent, _ = give(other, s1ap.erab_modify_request(**ids, erabs=there))
+    assert [message.name for message in sent] == ["E-RABModifyResponse", "UplinkNASTransport"]
+    assert {message.mme_ue_s1ap_id for message in sent} == {77}
+    assert enb.uplink_ends(IMSI)[5] == NEW_END
+    assert enb.uplink(enb.ue(IMSI), 5, b"packet")[1] == (NEW_END.address, 2152)
+    # The first MME goes on with the COUNT at which the second one ended: it is one device.
+    back = [Erab(5, QOS, nas_pdu=protected(network, modify(5)), transport_information=SGW_END)]
+    sent, _ = give(enb, s1ap.erab_modify_request(**IDS, erabs=back))
+    assert [message.name for message in sent] == ["E-RABModifyResponse", "UplinkNASTransport"]
+    assert enb.uplink_ends(IMSI)[5] == SGW_END
+    other.part_with(IMSI)
+    sent, _ = give(other, s1ap.erab_modify_request(**ids, erabs=there))
+    assert [message.name for message in sent] == ["ErrorIndication"]
+    assert enb.uplink_ends(IMSI)[5] == SGW_END
+    with pytest.raises(LocalMisuseError):
+        other.part_with(IMSI)
+
+
 def test_without_transport_information_the_uplink_stays() -> None:
     enb = base_station(keys=False)
     sent, notes = give(enb, s1ap.erab_modify_request(**IDS, erabs=[Erab(6, QOS, nas_pdu=modify(6))]))

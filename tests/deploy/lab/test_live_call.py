@@ -1,4 +1,4 @@
-"""A live call on the lab is recorded whole, leaves nothing behind, and comes out the same at the edge."""
+"""Live calls are recorded on the wire, moved to the edge in mid-call and back, and nothing is lost or left over."""
 
 from __future__ import annotations
 
@@ -7,90 +7,117 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ferret.records.message import Role
+from ferret.records.recorder import Capture
 from ferret.replay.verdict import Verdict
-from ferret_agents.pipeline import record_file
-from ferret_deploy.lab.call_report import as_json_of, is_as_it_should_be, print_call
+from ferret_deploy.lab.call_report import as_json, is_as_it_should_be, page, rows
 from ferret_deploy.lab.delay_line import Impairment
-from ferret_deploy.lab.live_call import CONFIGS, LiveCall, play, replay_call, wan_links
+from ferret_deploy.lab.live_call import CONFIGS, Demonstration, play, wan_links
+from ferret_deploy.lab.live_move import LiveMove
 from ferret_deploy.lab.places import Places
-from ferret_deploy.lab.wiretap import WireTap
 
 pytestmark = [pytest.mark.root, pytest.mark.sctp]
 
 WAY = 0.01
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[LiveCall, list[str], Path]:
-    """The call, what was told of it, and its packets."""
-    path, told = tmp_path_factory.mktemp("lab") / "call.pcapng", list[str]()
+def _played(calls: int = 1) -> tuple[Demonstration, list[str]]:
+    told: list[str] = []
     with Places.build(CONFIGS, wan_links(Impairment(WAY))) as places:
-        tap = WireTap(places, path)
-        call = asyncio.run(play(places, talk=0.3, tell=told.append))
-        tap.stop()
-        asyncio.run(replay_call(places, call))
-    return call, told, path
+        return asyncio.run(play(places, calls=calls, talk=0.3, tell=told.append)), told
 
 
-def test_every_message_that_an_agent_saw_is_recorded(played: tuple[LiveCall, list[str], Path]) -> None:
-    call, _, path = played
-    assert len(call.accounts) == 8
-    assert all(one.messages == one.queued > 0 for one in call.accounts)
-    assert call.capture is not None
-    assert [r.id for r in call.capture.recordings if r.holes or r.quality < 1] == []
-    # The agents have seen what a capture of all places has.
-    from_file = record_file(path).capture
-    names = sorted(m.name for m in call.capture.messages if m.subscribers)
-    assert names == sorted(m.name for m in from_file.messages if m.subscribers)
+@pytest.fixture(scope="module")
+def played() -> tuple[Demonstration, list[str]]:
+    """Two calls, and what was told of them."""
+    return _played(calls=2)
 
 
-def test_voice_needs_the_time_of_two_crossings_of_the_wan(played: tuple[LiveCall, list[str], Path]) -> None:
-    call, _, _ = played
-    assert call.voice is not None
-    assert call.voice.received == call.voice.sent > 20
-    assert min(call.voice.delays("core")) >= 2 * WAY
-    assert call.setup > 6 * WAY
+def test_a_live_call_is_moved_to_the_edge_and_back_and_so_is_the_next(played: tuple[Demonstration, list[str]]) -> None:
+    shown, _ = played
+    assert len(shown.calls) == 2
+    for call in shown.calls:
+        assert call.failure == ""
+        assert call.replayed is not None
+        assert call.replayed.verdict is Verdict.SAME
+        assert call.replayed.reconfigured
+        assert call.replayed.nas_protected
+        assert call.fallback is not None
+        assert call.back is not None
+        assert call.setup > 6 * WAY
+    assert shown.failed == 0
+    assert is_as_it_should_be(shown)
 
 
-def test_nothing_is_left_over_and_the_edge_does_the_same(played: tuple[LiveCall, list[str], Path]) -> None:
-    call, told, _ = played
-    assert call.leftovers == {}
-    assert call.replayed is not None
-    assert call.replayed.verdict is Verdict.SAME
-    assert call.replayed.reconfigured
-    assert is_as_it_should_be(call)
-    assert len(told) == 4
+def test_voice_takes_the_short_way_while_the_call_is_at_the_edge(played: tuple[Demonstration, list[str]]) -> None:
+    voice = played[0].voice
+    core, edge = voice.delays("core"), voice.delays("edge")
+    assert min(len(core), len(edge)) > 40
+    assert min(core) >= 2 * WAY  # device to core, core to internet
+    assert sorted(edge)[len(edge) // 2] < 2 * WAY
+    assert voice.lost_outside_gaps == 0
+    assert len(voice.gaps) == 8  # two calls, there and back, two streams
 
 
-def test_what_was_lost_is_no_success(played: tuple[LiveCall, list[str], Path]) -> None:
-    call, _, _ = played
-    left = LiveCall(call.attach, call.registration, call.setup, call.voice, call.accounts, {"PGW": {"bearers": 1}})
-    left.capture, left.replayed = call.capture, call.replayed
-    assert not is_as_it_should_be(left)
-    left.leftovers, left.replayed = {}, None
-    assert not is_as_it_should_be(left)
-
-
-def test_it_is_said_in_words_and_as_json(
-    played: tuple[LiveCall, list[str], Path], capsys: pytest.CaptureFixture[str]
+def test_every_message_that_an_agent_saw_is_recorded_and_nothing_is_left_over(
+    played: tuple[Demonstration, list[str]],
 ) -> None:
-    call, _, _ = played
-    print_call(call)
-    said = capsys.readouterr().out
-    assert "Nothing is left over in the core." in said
-    assert "Replay of the volte recording: same" in said
-    found = as_json_of(call)
+    shown, _ = played
+    assert len(shown.accounts) == 8
+    assert all(one.messages == one.queued > 0 for one in shown.accounts)
+    assert shown.leftovers == {}
+    assert shown.capture is not None
+    assert [one.service for one in shown.capture.recordings].count("volte") == 2
+
+
+def test_an_edge_that_cannot_replay_costs_nothing_but_the_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    move = LiveMove.to_edge
+
+    async def without_gateway(self: LiveMove, capture: Capture, imsi: str) -> float:
+        await self.edge.nfs[Role.SGW].stop()
+        return await move(self, capture, imsi)
+
+    monkeypatch.setattr(LiveMove, "to_edge", without_gateway)
+    shown, told = _played()
+    (call,) = shown.calls
+    assert call.failure
+    assert (call.fallback, call.back) == (None, None)
+    assert any("The call goes on over the core." in line for line in told)
+    assert shown.voice.delays("edge") == []
+    assert shown.voice.lost == 0
+    assert shown.leftovers == {}
+    assert shown.failed == 1
+    assert not is_as_it_should_be(shown)
+
+
+def test_it_is_said_as_a_table_as_json_and_as_a_page(played: tuple[Demonstration, list[str]]) -> None:
+    shown, told = played
+    assert told[-1] == "The device has left."
+    assert dict(rows(shown))["calls"] == "2: 2 moved to the edge, 2 back on the core"
+    found: dict[str, Any] = as_json(shown)
     assert json.loads(json.dumps(found)) == found
+    assert (found["calls"], found["fallbacks"], found["returned"], found["failed"]) == (2, 2, 2, 0)
     assert (found["agents"], found["messages_dropped"]) == (8, 0)
-    assert found["voice_delay_core_ms"]["p50"] >= 2000 * WAY
-    assert found["voice_delay_edge_ms"] == {"p50": None, "p99": None}  # never made up
+    assert found["voice_delay_core_ms"]["p50"] > found["voice_delay_edge_ms"]["p50"]
+    html = page(shown, "Two calls & more.")
+    assert "Two calls &amp; more." in html
+    assert html.count("<svg") >= 3  # both plots and the ladder
 
 
-def test_the_command_plays_it_all() -> None:
-    command = [sys.executable, "-m", "ferret", "lab", "call", "--wan-delay", "2", "--talk", "0.2", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+def test_what_was_not_measured_is_not_made_up() -> None:
+    found = as_json(Demonstration())
+    assert found["fallback_ms"] == {"p50": None, "p95": None, "p99": None}
+    assert found["voice_gap_ms"] is None
+
+
+def test_the_command_plays_it_all(tmp_path: Path) -> None:
+    report = tmp_path / "demo.html"
+    command = [sys.executable, "-m", "ferret", "demo", "--wan-delay", "5", "--talk", "0.2", "--json"]
+    done = subprocess.run([*command, "--report", str(report)], capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["replay"]["verdict"] == "same"
+    assert json.loads(done.stdout)["failed"] == 0
+    assert "</html>" in report.read_text()
