@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ferret_deploy.lab.namespace import become_root_of_own_network
 from ferret_deploy.lab.netlink import PlaceError
 from ferret_deploy.lab.places import Places
 from ferret_deploy.lab.wiretap import WireTap
+from ferret_deploy.replay_run import run
 
 
 @click.command(short_help="Play live calls, moved to the edge and back.")
@@ -51,7 +51,7 @@ def demo(
     with Places.build(CONFIGS, wan_links(Impairment(wan_delay / 1000)), seed=seed) as places:
         tap = WireTap(places, pcap) if pcap is not None else None
         try:
-            shown = asyncio.run(play(places, calls=calls, talk=talk, seed=seed, tell=tell))
+            shown = run(play(places, calls=calls, talk=talk, seed=seed, tell=tell))
         except TimeoutError:
             raise TransportError("somebody on the emulated network did not answer in time") from None
         finally:
