@@ -108,7 +108,7 @@ async def play(places: Places, *, calls: int, talk: float, seed: int = 0, tell: 
     ConfigError where sockets cannot be opened.
     """
     result = Demonstration()
-    lab = _network(places)
+    lab = lab_network(places)
     async with _recorded(places, lab, result) as messages, _played(places, lab, seed) as scene:
         scene.messages = messages
         await _life(scene, result, calls, talk, tell)
@@ -143,7 +143,8 @@ class _Scene:
         return "core" if all(end.address == core for end in ends) else "edge"
 
 
-def _network(places: Places) -> LabNetwork:
+def lab_network(places: Places) -> LabNetwork:
+    """The addresses of the core, the base station and the remote party, each in its place."""
     addresses = {role: places["core"].address(host) for role, host in _HOSTS.items()}
     addresses |= {Role.ENB: places["site"].address(30), Role.REMOTE: places["internet"].address(90)}
     return LabNetwork(Addresses(addresses, {"internet": "10.45.1.0/24", "ims": "10.45.2.0/24"}))

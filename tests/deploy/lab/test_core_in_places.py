@@ -14,13 +14,13 @@ from ferret.records.message import Role
 from ferret_core.driver.configuration import LabNetwork
 from ferret_core.driver.core_set import CoreSet
 from ferret_core.driver.device import Cell, Device
-from ferret_core.driver.places import Places as Addresses
 from ferret_core.driver.user_agent import RemoteParty, UserAgentDriver
 from ferret_core.enb.driver import EnbDriver
 from ferret_core.enb.enb import Enb
 from ferret_core.ua import Ended, Established, Registered, Ringing
 from ferret_core.ua.packets import Datagram, PacketReader
 from ferret_deploy.lab.delay_line import Impairment
+from ferret_deploy.lab.live_call import lab_network
 from ferret_deploy.lab.places import PlaceConfig, Places
 from ferret_deploy.lab.sgi import SgiNetwork
 from ferret_deploy.lab.voice_driver import DeviceVoice, RemoteVoice
@@ -38,22 +38,6 @@ CONFIGS = (
     PlaceConfig("internet", ("198.51.100.0/24",)),
 )
 FAR = {pair: WAY for a in ("site", "internet") for pair in ((a, "core"), ("core", a))}
-
-
-def _network(places: Places) -> LabNetwork:
-    octets = {
-        Role.HSS: 8,
-        Role.MME: 2,
-        Role.SGW: 3,
-        Role.PGW: 4,
-        Role.PCRF: 9,
-        Role.ICSCF: 19,
-        Role.SCSCF: 20,
-        Role.PCSCF: 21,
-    }
-    addresses = {role: places["core"].address(octet) for role, octet in octets.items()}
-    addresses |= {Role.ENB: places["site"].address(30), Role.REMOTE: places["internet"].address(90)}
-    return LabNetwork(Addresses(addresses, {"internet": "10.45.1.0/24", "ims": "10.45.2.0/24"}))
 
 
 async def _life(places: Places, lab: LabNetwork) -> None:
@@ -130,7 +114,7 @@ def test_a_call_over_the_wan_is_as_tshark_wants_it(tmp_path: Path) -> None:
     path = tmp_path / "lab.pcapng"
     with Places.build(CONFIGS, FAR) as places:
         tap = WireTap(places, path)
-        asyncio.run(_life(places, _network(places)))
+        asyncio.run(_life(places, lab_network(places)))
         tapped = tap.stop()
         told = places.wan.statistics()
     assert tapped.missed == told.unroutable == told.overrun == told.undelivered == 0
