@@ -121,9 +121,10 @@ class Enb(NetworkFunction):
         connection = self._by_imsi(imsi)
         other._connections[connection.enb_id] = Connection(connection.enb_id, connection.ue, mme_ue_s1ap_id)
 
-    def part_with(self, imsi: str) -> None:
-        """This MME signals with the device no longer; its E-RABs stay. Raises LocalMisuseError without it."""
-        del self._connections[self._by_imsi(imsi).enb_id]
+    def forget(self, imsi: str) -> None:
+        """This MME signals with the device no longer, if it did; its E-RABs stay."""
+        for connection in [one for one in self._connections.values() if one.ue.imsi == imsi]:
+            del self._connections[connection.enb_id]
 
     def uplink_ends(self, imsi: str) -> Mapping[int, Tunnel]:
         """Where the uplink of each of a device's E-RABs goes, by EBI. Raises LocalMisuseError without such a device."""

@@ -46,6 +46,9 @@ from ferret_deploy.lab.voice_totals import VoiceTotals
 PARTY: Final = "sip:bob@remote.example"
 _MEDIA_PORT: Final = 49000
 _ON_ITS_WAY: Final = 1.0  # s after which no packet of voice comes any more
+_CALLS_OF_A_LIFE: Final = 10
+"""A recording builds upon the attach, and does not hold the calls between: a NAS COUNT that overflows in these (TS
+24.301 clause 4.4.3.1) is not in it. So the device attaches anew before that."""
 _EDGE_NETWORK: Final = "10.20.0.0/24"
 CONFIGS: Final = (
     PlaceConfig("core", ("10.10.0.0/24",), ("10.45.0.0/16",)),
@@ -128,7 +131,12 @@ class _Scene:
     seed: int
     messages: Sequence[CapturedMessage] = ()  # what the agents have seen so far
     own: list[tuple[int, int]] = field(default_factory=list)  # ns since the epoch: when the core did what we asked for
+    begun: int = 0  # how many messages there were when the device attached
     downlink: str = "core"  # over what the remote party's packets go
+
+    def begin(self) -> None:
+        """The device is about to attach: recordings begin here."""
+        self.begun = len(self.messages)
 
     def recorded(self) -> tuple[CapturedMessage, ...]:
         """What belongs to the device's services: not what FERRET itself had the core do."""
@@ -200,7 +208,15 @@ async def _played(places: Places, lab: LabNetwork, seed: int) -> AsyncIterator[_
 
 
 async def _life(scene: _Scene, result: Demonstration, calls: int, talk: float, tell: Callable[[str], None]) -> None:
-    """Attach, register, call and hang up again and again, leave."""
+    """Attach, register, call and hang up again and again, leave; every ten calls anew."""
+    for first in range(1, calls + 1, _CALLS_OF_A_LIFE):
+        scene.begin()
+        await _attached(scene, result, range(first, min(first + _CALLS_OF_A_LIFE, calls + 1)), calls, talk, tell)
+
+
+async def _attached(
+    scene: _Scene, result: Demonstration, numbers: range, calls: int, talk: float, tell: Callable[[str], None]
+) -> None:
     started = time.monotonic()
     await scene.device.attach()
     result.attach = time.monotonic() - started
@@ -213,7 +229,7 @@ async def _life(scene: _Scene, result: Demonstration, calls: int, talk: float, t
     await agent.wait_for(Registered)
     result.registration = time.monotonic() - started
     tell(f"The device has attached in {_ms(result.attach)} and registered in {_ms(result.registration)}.")
-    for number in range(1, calls + 1):
+    for number in numbers:
         tell(f"Call {number} of {calls}, to {PARTY}.")
         call = LiveCall()
         result.calls.append(call)
@@ -310,8 +326,11 @@ async def _there_and_back(
         capture = await asyncio.to_thread(record_messages, scene.recorded())
         await places["edge"].run(move.to_edge(capture, imsi))
     except FerretError as error:
-        call.failure = str(error)
+        call.failure, began_ns = str(error), time.time_ns()
+        await move.restore(imsi)
         tell(f"  Not moved: {error}. The call goes on over the core.")
+        await asyncio.sleep(_ON_ITS_WAY)
+        scene.own.append((began_ns, time.time_ns()))
         return
     finally:
         call.replayed = move.result

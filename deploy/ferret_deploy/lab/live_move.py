@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import ClientSession, ClientTimeout
 
@@ -29,11 +30,15 @@ from ferret_core.driver.core_set import CoreSet
 from ferret_core.driver.packet_network import PacketNetwork
 from ferret_core.enb.driver import EnbDriver
 from ferret_core.mme import Mme
+from ferret_core.nf import NetworkFunction
 from ferret_core.pgw import Pgw
 from ferret_deploy.replay_run import EdgeReplay, ReplayOptions
 from ferret_edge.context import EdgeContext
 from ferret_edge.edge_set import EdgeSet
 from ferret_edge.site import S1AP_PORT, Site
+
+_SKIPPED_COUNTS: Final = 16
+"""After a failure nobody knows how many messages of the edge's MME the device took; more than a move has."""
 
 
 class LiveMoveError(FerretError):
@@ -108,17 +113,25 @@ class LiveMove:
         The core's MME goes on with the NAS COUNT that the edge's has come to. Raises TimeoutError.
         """
         started = time.monotonic()
-        mme, pgw = self.core.nfs[Role.MME].node, self.core.nfs[Role.PGW].node
-        at_edge = self.edge.nfs[Role.MME].node.nf
-        if not (isinstance(mme.nf, Mme) and isinstance(pgw.nf, Pgw) and isinstance(at_edge, Mme)):
-            raise LiveMoveError("the device has no MME or no PGW")
-        security = at_edge.by_imsi[imsi].security
-        count = 0 if security is None else security.downlink_count
-        mme.emit(mme.nf.expect_move(imsi, started, downlink_count=count))
-        pgw.emit(pgw.nf.move(imsi, started))
-        await self.core_side.until(lambda: self.is_at(imsi, self.core.lab.places.address(Role.SGW)))
-        self.edge_side.enb.part_with(imsi)
+        await self._back(imsi, _count(self.edge.nfs[Role.MME].node.nf, imsi))
         return time.monotonic() - started
+
+    async def restore(self, imsi: str) -> None:
+        """After a move that failed: whatever of it has reached the base station is undone. Raises TimeoutError."""
+        if self.is_at(imsi, self.core.lab.places.address(Role.SGW)):
+            self.edge_side.enb.forget(imsi)
+        else:
+            await self._back(imsi, _count(self.core.nfs[Role.MME].node.nf, imsi) + _SKIPPED_COUNTS)
+
+    async def _back(self, imsi: str, count: int) -> None:
+        mme, pgw = self.core.nfs[Role.MME].node, self.core.nfs[Role.PGW].node
+        if not (isinstance(mme.nf, Mme) and isinstance(pgw.nf, Pgw)):
+            raise LiveMoveError("the device has no MME or no PGW")
+        now = time.monotonic()
+        mme.emit(mme.nf.expect_move(imsi, now, downlink_count=count))
+        pgw.emit(pgw.nf.move(imsi, now))
+        await self.core_side.until(lambda: self.is_at(imsi, self.core.lab.places.address(Role.SGW)))
+        self.edge_side.enb.forget(imsi)
 
     def is_at(self, imsi: str, sgw: str) -> bool:
         """Whether the uplink of every E-RAB goes to this SGW."""
@@ -126,6 +139,12 @@ class LiveMove:
 
     def _mover(self, plan_: Plan, translation: Translation, context: EdgeContext) -> _LiveMover:
         return _LiveMover(plan_, translation, context, move=self)
+
+
+def _count(mme: NetworkFunction, imsi: str) -> int:
+    """The NAS COUNT of the next message that an MME sends to a device; 0 where it knows none."""
+    known = mme.by_imsi.get(imsi) if isinstance(mme, Mme) else None
+    return known.security.downlink_count if known is not None and known.security is not None else 0
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from ferret.replay.verdict import Verdict
 from ferret_deploy.lab.call_report import as_json, is_as_it_should_be, page, rows
 from ferret_deploy.lab.delay_line import Impairment
 from ferret_deploy.lab.live_call import CONFIGS, Demonstration, play, wan_links
-from ferret_deploy.lab.live_move import LiveMove
+from ferret_deploy.lab.live_move import LiveMove, _LiveMover
 from ferret_deploy.lab.places import Places
 
 pytestmark = [pytest.mark.root, pytest.mark.sctp]
@@ -92,6 +92,27 @@ def test_an_edge_that_cannot_replay_costs_nothing_but_the_try(monkeypatch: pytes
     assert shown.leftovers == {}
     assert shown.failed == 1
     assert not is_as_it_should_be(shown)
+
+
+def test_a_device_that_refuses_to_move_is_brought_back_and_the_next_call_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base station has moved already when the device finds that the NAS COUNT is not its own."""
+    counts = []
+
+    async def prepare(self: _LiveMover, subscriber: str) -> int:
+        counts.append(await unharmed(self, subscriber))
+        return counts[0] + 1000 if len(counts) == 1 else counts[-1]
+
+    unharmed = _LiveMover.prepare
+    monkeypatch.setattr(_LiveMover, "prepare", prepare)
+    shown, _ = _played(calls=2)
+    refused, moved = shown.calls
+    assert refused.failure
+    assert refused.back is None
+    assert moved.failure == ""
+    assert moved.back is not None
+    assert shown.leftovers == {}
+    assert shown.voice.lost_outside_gaps == 0
+    assert shown.failed == 1
 
 
 def test_it_is_said_as_a_table_as_json_and_as_a_page(played: tuple[Demonstration, list[str]]) -> None:
