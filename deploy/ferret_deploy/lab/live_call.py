@@ -46,9 +46,9 @@ from ferret_deploy.lab.voice_totals import VoiceTotals
 PARTY: Final = "sip:bob@remote.example"
 _MEDIA_PORT: Final = 49000
 _ON_ITS_WAY: Final = 1.0  # s after which no packet of voice comes any more
-_CALLS_OF_A_LIFE: Final = 10
-"""A recording builds upon the attach, and does not hold the calls between: a NAS COUNT that overflows in these (TS
-24.301 clause 4.4.3.1) is not in it. So the device attaches anew before that."""
+_CALLS_OF_A_LIFE: Final = 2
+"""Then the device attaches anew, and recordings begin with that: looking into a longer one takes longer, and a NAS
+COUNT that overflows (TS 24.301 clause 4.4.3.1) between attach and the call that is moved would not be noticed."""
 _EDGE_NETWORK: Final = "10.20.0.0/24"
 CONFIGS: Final = (
     PlaceConfig("core", ("10.10.0.0/24",), ("10.45.0.0/16",)),
@@ -208,7 +208,7 @@ async def _played(places: Places, lab: LabNetwork, seed: int) -> AsyncIterator[_
 
 
 async def _life(scene: _Scene, result: Demonstration, calls: int, talk: float, tell: Callable[[str], None]) -> None:
-    """Attach, register, call and hang up again and again, leave; every ten calls anew."""
+    """Attach, register, call and hang up again, leave; and so on."""
     for first in range(1, calls + 1, _CALLS_OF_A_LIFE):
         scene.begin()
         await _attached(scene, result, range(first, min(first + _CALLS_OF_A_LIFE, calls + 1)), calls, talk, tell)
