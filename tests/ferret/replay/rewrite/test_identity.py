@@ -67,7 +67,7 @@ def call(own_captures: list[Path]) -> list[tuple[CapturedMessage, Message]]:
     return list(decoded(next(path for path in own_captures if path.name == "volte-call-full.pcap")))
 
 
-_NUMBERS = st.integers(1, 2**24)
+_NUMBERS = st.integers(1, 2**24 - 1)  # as many as an eNB UE S1AP ID may be (TS 36.413 clause 9.2.3.4)
 _ADDRESSES = st.integers(1, 2**32 - 1).map(lambda number: str(ip_address(number)))
 
 
