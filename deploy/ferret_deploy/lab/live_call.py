@@ -131,18 +131,19 @@ class _Scene:
     seed: int
     messages: Sequence[CapturedMessage] = ()  # what the agents have seen so far
     own: list[tuple[int, int]] = field(default_factory=list)  # ns since the epoch: when the core did what we asked for
-    begun: int = 0  # how many messages there were when the device attached
+    prelude: int = 0  # how many messages there were before any device attached (S1 Setup, Diameter connections)
+    begun: int = 0  # and when the device attached last
     downlink: str = "core"  # over what the remote party's packets go
 
     def begin(self) -> None:
         """The device is about to attach: recordings begin here."""
         self.begun = len(self.messages)
+        self.prelude = self.prelude or self.begun
 
     def recorded(self) -> tuple[CapturedMessage, ...]:
-        """What belongs to the device's services: not what FERRET itself had the core do."""
-        return tuple(
-            one for one in self.messages if not any(start <= one.captured_at_ns <= end for start, end in self.own)
-        )
+        """What belongs to the device's services since it attached: not what FERRET itself had the core do."""
+        seen = (*self.messages[: self.prelude], *self.messages[self.begun :])
+        return tuple(one for one in seen if not any(start <= one.captured_at_ns <= end for start, end in self.own))
 
     def uplink(self) -> str:
         """Over what the device's packets go."""
