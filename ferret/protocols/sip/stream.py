@@ -8,6 +8,7 @@ from ferret.errors import DecodeError
 from ferret.protocols.sip.message import MAX_OCTETS, Message, decode
 
 MAX_HEADER_OCTETS = 1 << 16
+_PING = b"\r\n\r\n"
 
 _HEADER_END = re.compile(rb"\n\r?\n")
 _CONTENT_LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
@@ -50,3 +51,44 @@ def split(buffer: bytes) -> tuple[tuple[Message, ...], int]:
     if not buffer[at:].strip(b"\r\n"):
         at = len(buffer)
     return tuple(messages), at
+
+
+class MessageStream:
+    """One connection's octets, cut into messages as they come. What waits is never more than one message.
+
+    `pings`: keep-alives (a double line end between messages, RFC 5626 clause 3.5.1) since `take_pings`.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._pings = 0
+
+    def receive(self, octets: bytes) -> tuple[Message, ...]:
+        """The messages that are complete now. Raises DecodeError where the stream cannot be followed any more."""
+        messages: list[Message] = []
+        buffer, at = self._buffer + octets, 0
+        while True:
+            at = self._skip_line_ends(buffer, at)
+            length = frame(buffer, at)
+            if not length:
+                break
+            messages.append(decode(buffer[at : at + length]))
+            at += length
+        self._buffer = buffer[at:]
+        return tuple(messages)
+
+    def take_pings(self) -> int:
+        """How many keep-alives have come since the last call: each wants a line end back."""
+        pings, self._pings = self._pings, 0
+        return pings
+
+    def _skip_line_ends(self, buffer: bytes, at: int) -> int:
+        """Past what may stand between messages; an unfinished keep-alive is left until the rest of it is here."""
+        while buffer.startswith(_PING, at):
+            self._pings += 1
+            at += len(_PING)
+        waits = buffer[at:]
+        if not _PING.startswith(waits):
+            while at < len(buffer) and buffer[at] in b"\r\n":
+                at += 1
+        return at

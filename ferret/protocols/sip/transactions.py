@@ -131,6 +131,21 @@ class TransactionLayer:
             self._clients[key] = transaction
             self._start_timers(transaction, now)
 
+    def retry(self, message: Message, destination: str, now: float) -> None:
+        """Send a request, whose stream could not be opened, in datagrams after all (clause 18.1.1).
+
+        It is the same transaction: `message` differs from what `send` was given in its Via's transport only.
+        """
+        transaction = self._clients.get(client_key(message))
+        self._outbox.append((message, destination))
+        if transaction is None:
+            return
+        transaction.request = transaction.last = message
+        transaction.reliable = False
+        for timer in list(transaction.timers):
+            del transaction.timers[timer]
+        self._start_timers(transaction, now)
+
     def to_send(self) -> list[tuple[Message, str]]:
         """What is to be sent now, with destinations; each is given out once."""
         outbox, self._outbox = self._outbox, []

@@ -49,3 +49,24 @@ def test_two_messages_in_one_datagram_are_seen_by_peek() -> None:
     seen = sip.peek(TWO + ONE)
     assert seen is not None
     assert seen.length == len(TWO)
+
+
+@given(st.lists(st.integers(1, 40), max_size=30))
+def test_a_connection_s_messages_are_the_same_however_they_arrive(lengths: list[int]) -> None:
+    stream, found, at, rest = sip.MessageStream(), [], 0, STREAM * 2
+    for length in (*lengths, len(rest)):
+        found += stream.receive(rest[at : at + length])
+        at += length
+    assert [m.first("CSeq") for m in found] == ["1 BYE", "2 MESSAGE", "1 BYE"] * 2
+    assert stream.take_pings() == 2
+    assert stream.take_pings() == 0
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300))
+def test_whatever_a_connection_brings_is_taken_or_refused(first: bytes, second: bytes) -> None:
+    stream = sip.MessageStream()
+    try:
+        stream.receive(first)
+        stream.receive(second)
+    except DecodeError:
+        return

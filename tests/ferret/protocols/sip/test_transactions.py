@@ -250,3 +250,15 @@ def test_whatever_comes_and_goes_the_layer_ends_empty(
     trying = [t for t in layer._servers.values() if t.state is State.TRYING]
     _run(layer, now + 1000.0)
     assert len(layer) <= len(proceeding) + len(trying)
+
+
+def test_a_request_whose_stream_could_not_be_opened_is_repeated_in_datagrams() -> None:
+    layer = sip.TransactionLayer()
+    layer.send(_request(), PEER, 0.0, reliable=True)
+    assert _sent(layer) == ["INVITE"]
+    layer.retry(_request(), PEER, 1.0)
+    assert _sent(layer) == ["INVITE"]
+    log = _run(layer, 100.0)
+    assert [when for when, sent, _ in log if sent] == [1.5, 2.5, 4.5, 8.5, 16.5, 32.5]
+    assert log[-1] == (33.0, [], [sip.Unanswered])
+    assert len(layer) == 0
