@@ -82,6 +82,8 @@ class Policy:
     user_agent: str = ""  # User-Agent in requests of its own
     contact_alias: bool = False  # a UE's Contact gets ";alias=address~port~transport" (1 UDP, 2 TCP)
     contact_params_header: str = ""  # on the way to a UE, what this field holds goes behind the Contact
+    transport: str = "UDP"  # to other SIP servers: "UDP" or "TCP"
+    stream_above: int = 0  # octets: a longer request goes over TCP (RFC 3261 clause 18.1.1 has 1300); 0: none does
     media_relay: str = ""  # address of a media relay that stands in for a UE's; "": there is none
 
 
@@ -127,6 +129,12 @@ def _record_routes(value: Any, default: Policy) -> dict[str, RecordRouteForm]:
     return forms
 
 
+def _transport(value: Any, _: Policy) -> str:
+    if value not in ("UDP", "TCP"):
+        raise ValueError(f"transport {value!r}")
+    return str(value)
+
+
 _READERS: dict[str, Callable[[Any, Policy], Any]] = {
     "headers": _rules,
     "record_route": _record_routes,
@@ -136,6 +144,8 @@ _READERS: dict[str, Callable[[Any, Policy], Any]] = {
     "force_rport": _names,
     "one_tag": _names,
     "trying": _names,
+    "transport": _transport,
+    "stream_above": lambda value, _: int(value),
 }
 
 

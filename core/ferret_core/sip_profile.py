@@ -156,6 +156,7 @@ def _inner_branches(seen: Seen, received: bool) -> tuple[str, ...]:
 def sip_habits(history: History) -> dict[str, Any]:
     """The "sip" part of a profile: changes of `Policy`."""
     habits: dict[str, Any] = {"headers": header_habits(history)}
+    habits |= _transport_habits(history)
     habits |= _via_habits(history) | _record_route_habits(history) | _own_answers(history)
     from_ue = [hop for hop in history.hops if _comes_from_ue(hop)]
     if from_ue and history.role is Role.PCSCF:
@@ -275,6 +276,24 @@ def _via_habits(history: History) -> dict[str, Any]:
                 own_via = sip.parse_via(hop.sent.sip.first("Via"))
                 tcp |= {p.name for p in own_via.params if p.value is not None and p.name != "branch"}
     return habits | {"force_rport": sorted(forced), "via_tcp_params": sorted(tcp)}
+
+
+def _transport_habits(history: History) -> dict[str, Any]:
+    """Which transport the NF takes to other SIP servers, and from which length on it takes another.
+
+    The limit is put half-way between the longest request in a datagram and the shortest in a stream, so that an edge
+    NF, whose own addresses may be a little longer or shorter, decides the same.
+    """
+    lengths: dict[str, list[int]] = {"UDP": [], "TCP": []}
+    for one in history.sent:
+        if one.sip.is_request and one.recorded.to_nf.role is not Role.UE:
+            lengths.setdefault(sip.parse_via(one.sip.first("Via")).transport, []).append(len(one.recorded.octets))
+    datagrams, streams = lengths["UDP"], lengths["TCP"]
+    if not streams:
+        return {}
+    if not datagrams or max(datagrams) >= min(streams):
+        return {"transport": "TCP" if len(streams) > len(datagrams) else "UDP"}
+    return {"transport": "UDP", "stream_above": (max(datagrams) + min(streams)) // 2}
 
 
 def _record_route_habits(history: History) -> dict[str, Any]:

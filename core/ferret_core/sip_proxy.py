@@ -84,6 +84,14 @@ class Context:
         return self.request.method
 
 
+@dataclass(frozen=True, slots=True)
+class Carriage:
+    """How a request goes to a peer. `by_size`: over TCP all the same where it is long."""
+
+    transport: str  # "UDP" or "TCP"
+    by_size: bool = False
+
+
 Handler = Callable[["SipProxy", Context, "Branch | None", sip.Message, float], list[Output]]
 
 
@@ -274,14 +282,16 @@ class SipProxy(NetworkFunction):
         left = int(hops) - 1 if hops.isascii() and hops.isdigit() and len(hops) < 6 else MAX_FORWARDS - 1
         request = apply(self.policy.headers.get(context.way), request, self._values(context))
         request = request.with_header("Max-Forwards", str(left))
+        interface, peer = self._peer_of(address, context)
+        way_out = self._way_out(interface, peer)
         if self._records(context.way, request.method):
-            request = self._record_routed(context, request)
+            request = self._record_routed(context, request, way_out)
         branch_id = self._branch_id()
         flags = "".join(f";{flag}" for flag in self.policy.via_params)
         if sip.parse_via(context.request.first("Via")).transport == "TCP":
             flags += "".join(f";{name}={self.random.getrandbits(16):x}" for name in self.policy.via_tcp_params)
-        request = request.prepend("Via", f"SIP/2.0/UDP {self._sent_by()};branch={branch_id}{flags}")
-        interface, peer = self._peer_of(address, context)
+        request = request.prepend("Via", f"SIP/2.0/{way_out.transport} {self._sent_by()};branch={branch_id}{flags}")
+        request = self._over_size(request, way_out)
         context.branches[branch_id] = Branch(branch_id, request, interface, peer)
         if request.method != "ACK":
             self._branches[branch_id] = context
@@ -293,7 +303,7 @@ class SipProxy(NetworkFunction):
             return False
         return way is not Way.REGISTER and method in self.policy.record_route_methods
 
-    def _record_routed(self, context: Context, request: sip.Message) -> sip.Message:
+    def _record_routed(self, context: Context, request: sip.Message, way_out: Carriage) -> sip.Message:
         form = self.policy.record_route.get(f"{context.way} {request.method}") or self.policy.record_route.get(
             str(context.way), RecordRouteForm()
         )
@@ -307,11 +317,26 @@ class SipProxy(NetworkFunction):
         host, port = (form.host, DEFAULT_PORT) if form.host else split_address(self.names.own)
         shown = f":{port}" if form.port or port != DEFAULT_PORT else ""
         uri = f"sip:{user}{host}{shown}"
-        incoming = sip.parse_via(request.first("Via")).transport
-        if incoming not in ("UDP", ""):
-            request = request.prepend("Record-Route", f"<{uri};transport={incoming.lower()};r2=on{tail}>")
-            tail = f";r2=on{tail}"
-        return request.prepend("Record-Route", f"<{uri}{tail}>")
+        way_in = self._way_out(context.interface, context.peer)
+        incoming = sip.parse_via(request.first("Via")).transport if not way_in.by_size else ""
+        before, after = shown_transport(incoming), shown_transport("" if way_out.by_size else way_out.transport)
+        if before != after:  # one for each side (RFC 5658)
+            request = request.prepend("Record-Route", f"<{uri}{before};r2=on{tail}>")
+            after += ";r2=on"
+        return request.prepend("Record-Route", f"<{uri}{after}{tail}>")
+
+    def _way_out(self, interface: Interface, peer: Peer) -> Carriage:
+        """The transport to a peer. A subclass knows better where a peer has a flow of its own."""
+        del interface, peer
+        return Carriage(
+            self.policy.transport, by_size=bool(self.policy.stream_above) and self.policy.transport == "UDP"
+        )
+
+    def _over_size(self, request: sip.Message, way_out: Carriage) -> sip.Message:
+        """A request that is too long for a datagram says so in our Via (RFC 3261 clause 18.1.1)."""
+        if not way_out.by_size or len(request.encode()) <= self.policy.stream_above:
+            return request
+        return request.replace_first_value("Via", request.first("Via").replace("/UDP", "/TCP", 1))
 
     def _send_upstream(self, context: Context, answer: sip.Message) -> Send:
         """Forward an answer without our Via, its header fields treated (clause 16.7 step 3 and 9)."""
@@ -412,13 +437,19 @@ class SipProxy(NetworkFunction):
     def _token(self) -> str:
         return f"{self.random.getrandbits(48):012x}"
 
-    def _own_via(self) -> str:
-        """A Via for a request of our own making; the answer to it ends here."""
+    def _own_request(self, request: sip.Message) -> Send:
+        """Send a request of our own making, which has no Via yet; the answer to it ends here."""
+        interface, peer = self._peer_of(self._next_hop(request), None)
+        way_out = self._way_out(interface, peer)
+        via = f"SIP/2.0/{way_out.transport} {self._sent_by()};branch={self._own_branch()}"
+        return Send(interface, peer, self._over_size(request.prepend("Via", via), way_out))
+
+    def _own_branch(self) -> str:
         branch_id = self._branch_id()
         self._own_requests[branch_id] = None
         if len(self._own_requests) > MAX_CONTEXTS:
             self._own_requests.popitem(last=False)
-        return f"SIP/2.0/UDP {self._sent_by()};branch={branch_id}"
+        return branch_id
 
     def _sent_by(self) -> str:
         host, port = split_address(self.names.own)
@@ -458,6 +489,11 @@ class SipProxy(NetworkFunction):
     def _limit(self) -> None:
         if len(self._contexts) > MAX_CONTEXTS:
             self._forget(next(iter(self._contexts)))
+
+
+def shown_transport(transport: str) -> str:
+    """The URI parameter of a transport; "" for UDP, which is what a SIP URI means without one (RFC 3263 clause 4.1)."""
+    return f";transport={transport.lower()}" if transport not in ("UDP", "") else ""
 
 
 def _fault(request: sip.Message) -> tuple[int, str] | None:

@@ -17,7 +17,7 @@ def route(pcscf: Pcscf, context: Context, now: float) -> list[Output]:
     """Follow the Route; a request that answers an offer waits for its authorisation; BYE ends the Rx session."""
     from_ue = context.way is Way.IN_DIALOG_FROM_UE
     request, _ = pcscf._without_own_route(context.request)
-    address = pcscf._next_hop(request)
+    address = pcscf._next_hop(request) if from_ue else pcscf.address_of_ue(request)
     context.ue = context.peer.address if from_ue else address
     leg = media.leg_of(pcscf, context)
     answers = leg is not None and leg.pending is not None and media.sdp_of(request) is not None

@@ -17,7 +17,7 @@ def route(pcscf: Pcscf, context: Context, now: float) -> list[Output]:
     """Assert the identity, follow the Service-Route."""
     del now
     request, _ = pcscf._without_own_route(context.request)
-    registration = pcscf.registrations.get(context.peer.address)
+    registration = pcscf.registration_of(context.peer.address, context.request)
     if not request.first("Route") and registration is not None:
         for value in reversed(registration.service_route):
             request = request.prepend("Route", value)
@@ -35,7 +35,7 @@ def asserted_identity(pcscf: Pcscf, request: sip.Message, ue: str) -> str:
     """
     preferred = sip.parse_name_addr(request.first("P-Preferred-Identity")).uri
     identity = sip.parse_uri(preferred).identity if preferred else ""
-    registration = pcscf.registrations.get(ue)
+    registration = pcscf.registration_of(ue, request)
     if registration is not None and identity not in registration.impus:
         return registration.impus[0]
     return preferred or sip.parse_uri(sip.parse_name_addr(request.first("From")).uri).identity

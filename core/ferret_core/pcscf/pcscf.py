@@ -14,9 +14,9 @@ from ferret_core.nf import Failed, Input, Note, Output, Peer, PeerLost, Received
 from ferret_core.pcscf import in_dialog, media, originating, registration, signalling_flow, terminating
 from ferret_core.pcscf.policy import DEFAULT
 from ferret_core.pcscf.registration import Registration
-from ferret_core.sip_names import split_address, with_port
+from ferret_core.sip_names import DEFAULT_PORT, split_address, with_port
 from ferret_core.sip_policy import Way, policy_from
-from ferret_core.sip_proxy import Branch, Context, SipProxy
+from ferret_core.sip_proxy import Branch, Carriage, Context, SipProxy
 from ferret_core.sip_timers import Timers, earliest
 
 _KEYS = frozenset({"profile", "names", "peers", "registrations", "dialogs"})
@@ -41,7 +41,8 @@ class Pcscf(SipProxy):
       an Rx session for signalling (`SignallingForm`), or None};
     - "names": {host or "host:port" in a URI: transport address "host:port"};
     - "peers": {transport address: role};
-    - "registrations": [{"impi", "impus", "contact", "ue_address", "service_route"}] of UEs that registered before;
+    - "registrations": [{"impi", "impus", "contact", "ue_address", "service_route", "transport": "UDP" or "TCP"}] of
+      UEs that registered before;
     - "dialogs": [{"call_id", "ue_address", "originating", "identities"}] of calls that were set up before.
     """
 
@@ -50,6 +51,7 @@ class Pcscf(SipProxy):
     def __init__(self, *, address: str, random: Random) -> None:
         super().__init__(address=address, random=random, policy=DEFAULT)
         self.registrations: dict[str, Registration] = {}  # by the UE's transport address
+        self._flows: dict[registration.ContactKey, str] = {}  # transport address by contact, of UEs on connections
         self._registered: Timers[str] = Timers()
         self.legs: dict[tuple[str, str], media.Leg] = {}  # by Call-ID and the UE's host
         self.signalling: dict[str, media.Leg] = {}  # Rx sessions for signalling, by the UE's transport address
@@ -114,6 +116,7 @@ class Pcscf(SipProxy):
                 contact=str(one.get("contact", "")),
                 ue=ue,
                 service_route=tuple(one.get("service_route", ())),
+                transport=str(one.get("transport", "UDP")),
             )
             self.register(registration, now + float(one.get("expires", DEFAULT_EXPIRES)))
         for one in context.get("dialogs", ()):
@@ -135,7 +138,7 @@ class Pcscf(SipProxy):
         """Timers of calls; registrations that have run out."""
         outputs: list[Output] = []
         for ue in self._registered.due(now):
-            self.registrations.pop(ue, None)
+            self.deregister(ue)
             outputs += signalling_flow.end(self, ue)
         return [*outputs, *super().wake(now)]
 
@@ -143,15 +146,46 @@ class Pcscf(SipProxy):
         """The next timer of a call or a registration."""
         return earliest(super().deadline(), self._registered.deadline())
 
-    def register(self, registration: Registration, until: float) -> None:
-        """A UE is registered until then."""
-        self.registrations[registration.ue] = registration
-        self._registered.set(registration.ue, until)
+    def register(self, registered: Registration, until: float) -> None:
+        """A UE is registered until then. A new connection takes the place of the one before (RFC 5626 clause 5.2)."""
+        key = registration.contact_key(registered.contact)
+        before = self._flows.get(key, registered.ue)
+        if before != registered.ue:
+            self.deregister(before)
+            if before in self.signalling:
+                self.signalling[registered.ue] = self.signalling.pop(before)
+        if registered.transport == "TCP":
+            self._flows[key] = registered.ue
+        self.registrations[registered.ue] = registered
+        self._registered.set(registered.ue, until)
 
     def deregister(self, ue: str) -> None:
         """A UE is registered no more."""
-        self.registrations.pop(ue, None)
+        known = self.registrations.pop(ue, None)
         self._registered.cancel(ue)
+        key = registration.contact_key(known.contact) if known is not None else None
+        if key is not None and self._flows.get(key) == ue:
+            del self._flows[key]
+
+    def registration_of(self, ue: str, request: sip.Message) -> Registration | None:
+        """The registration of the UE that sends a request, from whichever of its ports (RFC 3261 clause 18.1.1)."""
+        known = self.registrations.get(ue)
+        if known is not None:
+            return known
+        via = sip.parse_via(request.first("Via"))
+        found = self.registrations.get(with_port(f"{split_address(ue)[0]}:{via.port or DEFAULT_PORT}"))
+        if found is None:
+            uri = sip.parse_name_addr(request.first("Contact")).uri
+            found = self.registrations.get(self._flows.get(registration.contact_key(uri), ""))
+        return found if found is not None and split_address(found.ue)[0] == split_address(ue)[0] else None
+
+    def address_of_ue(self, request: sip.Message) -> str:
+        """Where a request for a UE goes: over the connection that its contact registered on (RFC 5626 clause 5.3)."""
+        if not request.first("Route"):
+            flow = self._flows.get(registration.contact_key(request.request_uri))
+            if flow is not None:
+                return flow
+        return self._next_hop(request)
 
     # ---- what the proxy asks
 
@@ -192,6 +226,12 @@ class Pcscf(SipProxy):
         if role is None:
             role = Role.ICSCF if context is not None and context.way is Way.REGISTER else Role.SCSCF
         return (Interface.GM if role is Role.UE else Interface.MW), Peer(role, address)
+
+    def _way_out(self, interface: Interface, peer: Peer) -> Carriage:
+        if interface is not Interface.GM:
+            return super()._way_out(interface, peer)
+        known = self.registrations.get(peer.address)
+        return Carriage(known.transport if known is not None else "UDP")
 
     def _values(self, context: Context) -> dict[str, str]:
         return {

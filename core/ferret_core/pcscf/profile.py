@@ -14,7 +14,7 @@ from ferret.records.message import Interface, Role, SignallingMessage
 from ferret_core import rx
 from ferret_core.pcscf import signalling_flow
 from ferret_core.sip_policy import Way
-from ferret_core.sip_profile import History, Hop, sip_habits
+from ferret_core.sip_profile import History, Hop, Seen, sip_habits
 
 
 def profile_from_recording(messages: Iterable[SignallingMessage]) -> Mapping[str, Any]:
@@ -115,16 +115,40 @@ def context_from_recording(messages: Iterable[SignallingMessage]) -> Mapping[str
     known = {one.recorded.from_nf.address for one in history.received if one.sip.method == "REGISTER"}
     found: dict[str, dict[str, Any]] = {}
     for hop in history.hops:
-        if hop.way is not Way.ORIGINATING or not hop.sent.sip.is_request:
+        if not hop.sent.sip.is_request:
             continue
-        ue = hop.received.recorded.captured.source
-        if hop.received.recorded.from_nf.address in known or str(ue) in found:
+        if hop.way is Way.ORIGINATING:
+            ue, host = hop.received.recorded.captured.source, hop.received.recorded.from_nf.address
+        elif hop.way is Way.TERMINATING and _in_stream(hop.sent):
+            ue, host = hop.sent.recorded.captured.destination, hop.sent.recorded.to_nf.address
+        else:
             continue
-        asserted = hop.sent.sip.first("P-Asserted-Identity") or hop.sent.sip.first("From")
-        found[str(ue)] = {
-            "impus": [sip.parse_name_addr(asserted).uri],
-            "contact": sip.parse_name_addr(hop.received.sip.first("Contact")).uri,
-            "ue_address": str(ue),
-            "service_route": list(hop.sent.sip.values("Route")),
-        }
+        if host not in known and str(ue) not in found:
+            registration = _originating(hop) if hop.way is Way.ORIGINATING else _terminating(hop)
+            found[str(ue)] = registration | {"ue_address": str(ue), "transport": _transport_of(history, host)}
     return {"registrations": list(found.values())}
+
+
+def _originating(hop: Hop) -> dict[str, Any]:
+    asserted = hop.sent.sip.first("P-Asserted-Identity") or hop.sent.sip.first("From")
+    return {
+        "impus": [sip.parse_name_addr(asserted).uri],
+        "contact": sip.parse_name_addr(hop.received.sip.first("Contact")).uri,
+        "service_route": list(hop.sent.sip.values("Route")),
+    }
+
+
+def _terminating(hop: Hop) -> dict[str, Any]:
+    called = hop.sent.sip.first("P-Called-Party-ID") or hop.sent.sip.first("To")
+    return {"impus": [sip.parse_name_addr(called).uri], "contact": hop.sent.sip.request_uri}
+
+
+def _in_stream(seen: Seen) -> bool:
+    return sip.parse_via(seen.sip.first("Via")).transport == "TCP"
+
+
+def _transport_of(history: History, host: str) -> str:
+    """What a UE registered over: TCP where no request from it or to it went any other way."""
+    requests = [one for one in history.received if one.sip.is_request and one.recorded.from_nf.address == host]
+    requests += [one for one in history.sent if one.sip.is_request and one.recorded.to_nf.address == host]
+    return "TCP" if all(map(_in_stream, requests)) else "UDP"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ferret.errors import DecodeError
 from ferret.protocols import sip
 from ferret_core.nf import Output
 from ferret_core.pcscf import signalling_flow
+from ferret_core.sip_names import DEFAULT_PORT
 from ferret_core.sip_proxy import Branch, Context
 
 if TYPE_CHECKING:
     from ferret_core.pcscf.pcscf import Pcscf
 
 _KEYS = ("ck", "ik")
+ContactKey: TypeAlias = tuple[str, str, int]
+"""User, host and port of a contact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Registration:
     contact: str  # URI
     ue: str  # transport address "host:port"
     service_route: tuple[str, ...] = ()
+    transport: str = "UDP"  # "TCP": requests to the UE go over the connection from `ue`
 
 
 def route(pcscf: Pcscf, context: Context, now: float) -> list[Output]:
@@ -86,6 +90,7 @@ def _remember(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Messag
         contact=contact.uri,
         ue=context.peer.address,
         service_route=answer.values("Service-Route"),
+        transport="TCP" if sip.parse_via(context.request.first("Via")).transport == "TCP" else "UDP",
     )
     pcscf.register(registration, now + seconds)
     return True
@@ -103,9 +108,14 @@ def granted_expiry(contact: sip.NameAddr, answer: sip.Message, request: sip.Mess
     return int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0
 
 
+def contact_key(uri: str) -> ContactKey:
+    """What tells one contact from another."""
+    parts = sip.parse_uri(uri)
+    return parts.user, parts.host, parts.port or DEFAULT_PORT
+
+
 def _same(one: str, other: str) -> bool:
-    first, second = sip.parse_uri(one), sip.parse_uri(other)
-    return (first.user, first.host, first.port or 5060) == (second.user, second.host, second.port or 5060)
+    return contact_key(one) == contact_key(other)
 
 
 def _impi(request: sip.Message) -> str:

@@ -16,7 +16,7 @@ def route(pcscf: Pcscf, context: Context, now: float) -> list[Output]:
     """Deliver to the contact in the Request-URI."""
     del now
     request, _ = pcscf._without_own_route(context.request)
-    address = pcscf._next_hop(request)
+    address = pcscf.address_of_ue(request)
     context.ue = address
     media.note_offer(pcscf, context, request, from_ue=False)
     return pcscf._forward(context, pcscf._without_alias(request), address)

@@ -104,7 +104,6 @@ def _notify(
     body = reginfo(scscf, subscriber, subscription.version, active=active, now=now)
     subscription.version += 1
     headers = [
-        ("Via", scscf._own_via()),
         ("To", subscription.remote),
         ("From", subscription.local),
         ("CSeq", f"{subscription.cseq} NOTIFY"),
@@ -119,8 +118,7 @@ def _notify(
     if scscf.policy.user_agent:
         headers.append(("User-Agent", scscf.policy.user_agent))
     request = sip.request("NOTIFY", subscription.target, headers, body)
-    interface, peer = scscf._peer_of(scscf._next_hop(request), None)
-    return Send(interface, peer, request)
+    return scscf._own_request(request)
 
 
 def reginfo(scscf: Scscf, subscriber: Subscriber | None, version: int, *, active: bool, now: float) -> bytes:

@@ -1,13 +1,15 @@
-"""SIP between CSCFs (Mw), and with UEs (Gm): one transaction layer on UDP port 5060.
+"""SIP between CSCFs (Mw), and with UEs (Gm): one transaction layer on UDP and TCP port 5060.
 
 The CSCFs make their own 100 and ACK (every output is compared), so the layer only repeats what was sent
-and absorbs what was repeated.
+and absorbs what was repeated. A message goes over the transport that its topmost Via names (RFC 3261 clause 18.1.1,
+18.2.2).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from time import monotonic
+from typing import Final
 
 import structlog
 
@@ -18,11 +20,14 @@ from ferret.records.message import Interface, Role
 from ferret.transport.endpoint import Address
 from ferret.transport.udp import UdpTransport
 from ferret_core.driver.links.link import Arrived, Link
+from ferret_core.driver.links.sip_streams import SipStreams
 from ferret_core.driver.links.timer import Timer
 from ferret_core.driver.ports import SIP_PORT
 from ferret_core.nf import Peer, Received, Send
 
 log = structlog.get_logger(__name__)
+FLOW_FAILED: Final = (430, "Flow Failed")  # RFC 5626 clause 11.5
+UNREACHED: Final = (503, "Service Unavailable")  # RFC 3261 clause 16.9
 
 
 class SipLink(Link):
@@ -42,22 +47,30 @@ class SipLink(Link):
         self._arrived = arrived
         self._layer = TransactionLayer(acknowledges=False)
         self._socket: UdpTransport | None = None
+        self._streams = SipStreams(self._take_reliably, self._not_sent)
         self._timer = Timer(self._wake, monotonic)
 
     async def start(self) -> None:
-        """Open the port."""
+        """Open the port. Raises TransportError."""
         self._socket = await UdpTransport.bind(self._address, SIP_PORT, self._received)
+        try:
+            await self._streams.start(self._address, SIP_PORT)
+        except BaseException:
+            self._socket.close()
+            raise
 
     async def stop(self) -> None:
         """Close the port."""
         self._timer.set(None)
+        self._streams.stop()
         if self._socket is not None:
             self._socket.close()
 
     def send(self, output: Send) -> None:
         """Send a request or response to the member at the peer's address."""
         if isinstance(output.message, sip.Message):
-            self._layer.send(output.message, output.peer.address, monotonic())
+            reliable = is_stream(output.message)
+            self._layer.send(output.message, output.peer.address, monotonic(), reliable=reliable)
             self._flush()
 
     def _received(self, octets: bytes, source: Address) -> None:
@@ -66,7 +79,13 @@ class SipLink(Link):
         except DecodeError as error:
             log.warning("sip_undecodable", peer=source[0], reason=str(error))
             return
-        happened = self._layer.receive(message, f"{source[0]}:{source[1]}", monotonic())
+        self._take(message, source, reliable=False)
+
+    def _take_reliably(self, message: sip.Message, source: Address) -> None:
+        self._take(message, source, reliable=True)
+
+    def _take(self, message: sip.Message, source: Address, *, reliable: bool) -> None:
+        happened = self._layer.receive(message, text_of(source), monotonic(), reliable=reliable)
         self._flush()
         self._pass_on(happened)
 
@@ -76,10 +95,38 @@ class SipLink(Link):
         self._pass_on(happened)
 
     def _flush(self) -> None:
-        if self._socket is not None:
-            for message, destination in self._layer.to_send():
-                self._socket.send(message.encode(), address_of(destination))
+        for message, destination in self._layer.to_send():
+            address = address_of(destination)
+            if is_stream(message):
+                self._send_in_stream(message, address)
+            elif self._socket is not None:
+                self._socket.send(message.encode(), address)
         self._timer.set(self._layer.deadline())
+
+    def _send_in_stream(self, message: sip.Message, peer: Address) -> None:
+        """A device behind a connection that is gone cannot be reached; an NF can be connected to anew."""
+        if not self._streams.has(peer) and peer[0] not in self._peers:
+            self._not_sent([message], peer, "the device's connection is gone")
+            return
+        if not message.is_request and not self._streams.has(peer):
+            peer = response_address(message, peer)
+        self._streams.send(message, peer)
+
+    def _not_sent(self, messages: list[sip.Message], peer: Address, reason: str) -> None:
+        """To an NF, datagrams are tried instead (RFC 3261 clause 18.1.1); a device's flow has failed."""
+        log.warning("sip_stream_failed", peer=peer[0], reason=reason)
+        happened: list[Happened] = []
+        now = monotonic()
+        for message in messages:
+            if not message.is_request:
+                continue
+            if peer[0] in self._peers:
+                self._layer.retry(in_datagrams(message), text_of(peer), now)
+            elif message.method != "ACK":
+                failed = sip.respond(message, *FLOW_FAILED, to_tag="flow")
+                happened += self._layer.receive(failed, text_of(peer), now, reliable=True)
+        self._flush()
+        self._pass_on(tuple(happened))
 
     def _pass_on(self, happened: tuple[Happened, ...]) -> None:
         for event in happened:
@@ -90,7 +137,7 @@ class SipLink(Link):
                 message, source = event.answer, event.destination
             else:
                 message, source = event.message, event.source
-            role = self._peers.get(source.rpartition(":")[0] or source)
+            role = self._peers.get(address_of(source)[0])
             known = self._others if role is None else (role, Interface.MW)
             if known is None:
                 log.warning("sip_from_stranger", peer=source)
@@ -99,8 +146,31 @@ class SipLink(Link):
 
 
 def address_of(destination: str) -> Address:
-    """The transport address of "host" or "host:port"; without a port, SIP's own."""
+    """The transport address of "host" or "host:port", IPv6 in brackets; without a port, SIP's own."""
     host, colon, port = destination.rpartition(":")
-    if not colon or not port.isdigit():
-        return destination, SIP_PORT
-    return host, int(port)
+    if not colon or not port.isdigit() or (":" in host and not host.endswith("]")):
+        return destination.strip("[]"), SIP_PORT
+    return host.strip("[]"), int(port)
+
+
+def text_of(address: Address) -> str:
+    """A transport address as NFs write it: "host:port", IPv6 in brackets."""
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{host}:{address[1]}"
+
+
+def is_stream(message: sip.Message) -> bool:
+    """Whether a message goes over TCP: its topmost Via says so."""
+    return sip.parse_via(message.first("Via")).transport == "TCP"
+
+
+def in_datagrams(message: sip.Message) -> sip.Message:
+    """A request with UDP in its topmost Via."""
+    return message.replace_first_value("Via", message.first("Via").replace("/TCP", "/UDP", 1))
+
+
+def response_address(response: sip.Message, peer: Address) -> Address:
+    """Where a response goes whose connection is gone (RFC 3261 clause 18.2.2): `received`, and sent-by's port."""
+    via = sip.parse_via(response.first("Via"))
+    host = via.param("received") or peer[0]
+    return host.strip("[]"), via.port or SIP_PORT
