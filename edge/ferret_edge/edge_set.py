@@ -112,7 +112,10 @@ class EdgeNf:
         if self.role in _DIAMETER and (diameter := self._neighbours(_DIAMETER)):
             links.update(dict.fromkeys((i for _, i in diameter.values()), self._diameter(address, diameter, arrived)))
         if self.role in _SIP:
-            links[Interface.MW] = SipLink(address, {self.site.address(r): r for r in _SIP}, arrived)
+            outside = (Role.UE, Interface.GM) if self.role is Role.PCSCF else (Role.REMOTE, Interface.MW)
+            peers = {self.site.address(role): role for role in _SIP}
+            links[Interface.MW] = SipLink(address, peers, self.node.arrived_sip, others=outside)
+            links[Interface.GM] = links[Interface.MW]
         if self.role is Role.MME and sctp is not None:
             links[Interface.S1_MME] = S1apLink(sctp, address, self.node.arrived_live)
 

@@ -1,7 +1,8 @@
 """An edge NF: the core's NF logic, its wires to the other members, and the replay port's service around it.
 
 What the NF makes goes to another member over a real socket, or is caught at the border; either way it is compared with
-what the recording holds. Only the reconfiguration, and what the real base station answers to it, leaves the edge.
+what the recording holds. What really leaves the edge is the reconfiguration, and, once a subscriber is served here, what
+belongs to his device and his calls (`ferret_edge.served`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from time import monotonic
 import structlog
 
 from ferret.errors import FerretError, LocalMisuseError, ProtocolError
-from ferret.protocols import gtpv2
+from ferret.protocols import gtpv2, sip
 from ferret.protocols.gtpv2 import Ebi
 from ferret.protocols.summary import Kind, Parameter, Protocol
 from ferret.records.decoding import doors
@@ -27,11 +28,13 @@ from ferret.replay.port import (
     Deliver,
     Expect,
     Finish,
+    Forget,
     MadeOutput,
     Moving,
     Noted,
     Reconfigure,
     Report,
+    Serve,
     Settle,
     Settled,
 )
@@ -39,13 +42,14 @@ from ferret.replay.rules import Rules
 from ferret.replay.translation import Translation
 from ferret_core.driver.links.link import Link
 from ferret_core.mme import Mme
-from ferret_core.nf import Input, Message, NetworkFunction, Note, Output, Peer, Send
+from ferret_core.nf import Input, Message, NetworkFunction, Note, Output, Peer, Received, Send
 from ferret_core.pgw import Pgw
 from ferret_core.sgw import Sgw
 from ferret_edge.border import Border
 from ferret_edge.matching import Expected, Made, Match, OutputMatcher, shape_of
 from ferret_edge.metrics import EdgeMetrics
 from ferret_edge.protocols import name_of, protocol_of
+from ferret_edge.served import Served
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +84,7 @@ class EdgeNode:
         self._wire = wire
         self._clock = clock
         self._border = Border()
+        self._served = Served(nf)
         self._matcher = OutputMatcher(rules)
         self._report: Reported = _nobody
         self._subscriber = ""
@@ -132,6 +137,10 @@ class EdgeNode:
                 self._moving = command.begins
             case Reconfigure():
                 self._reconfigure(command)
+            case Serve(subscriber=subscriber, begins=begins, calls=calls):
+                self._served.change(subscriber, frozenset(calls) if begins else None)
+            case Forget(subscriber=subscriber):
+                self._emit(self.nf.forget(subscriber, self._clock()))
             case Finish():
                 self._finish()
 
@@ -206,6 +215,17 @@ class EdgeNode:
         """A real base station has sent something; what follows goes back to it."""
         self._guarded(event, live=True)
 
+    def arrived_sip(self, event: Input) -> None:
+        """SIP of another member, or of a device or remote party that is served here: nobody else is listened to."""
+        if isinstance(event, Received) and event.peer.role not in self.members:
+            if not self._served.concerns(event.message):
+                self.metrics_of_nf.refused()
+                log.warning("sip_from_stranger", nf=str(self.nf.role), peer=event.peer.address)
+                return
+            self._guarded(event, live=False)
+        else:
+            self.arrived(event)
+
     def _guarded(self, event: Input, *, live: bool) -> None:
         """A member's bad message costs that message, never the NF."""
         try:
@@ -224,12 +244,13 @@ class EdgeNode:
         for output in outputs:
             if isinstance(output, Note):
                 self._noted(output)
-            elif (live or self._moving) and output.interface is Interface.S1_MME:
+            elif self._is_live(output, live):
                 self.metrics_of_nf.output("live")
-                self.links[Interface.S1_MME].send(output)
+                self.links[output.interface].send(output)
+                self._tell_end(output)
             elif self._wire(output):
                 self._sent += 1
-                if not self._moving:
+                if not (self._moving or self._served.concerns(output.message)):
                     self._check(output, output.message)
                 self.metrics_of_nf.output("sent")
                 self.links[output.interface].send(output)
@@ -237,6 +258,20 @@ class EdgeNode:
                 self.metrics_of_nf.output("caught")
                 self._check(output, self._border.caught(output))
         self._set_timer()
+
+    def _is_live(self, output: Send, live: bool) -> bool:
+        """Whether a message really crosses the border."""
+        if output.interface is Interface.S1_MME:
+            return live or self._moving or self._served.concerns(output.message)
+        if output.interface not in (Interface.GM, Interface.MW) or self._wire(output):
+            return False
+        return output.interface in self.links and self._served.concerns(output.message)
+
+    def _tell_end(self, output: Send) -> None:
+        """A call that is served here has ended: its BYE is answered."""
+        message = output.message
+        if isinstance(message, sip.Message) and not message.is_request and message.first("CSeq").endswith("BYE"):
+            self._report(Noted("served_call_ended", {"call": message.first("Call-ID")}))
 
     def _noted(self, note: Note) -> None:
         log.debug(note.event, edge_nf=str(self.nf.role), about=dict(note.fields))

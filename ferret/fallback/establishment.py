@@ -11,6 +11,7 @@ per hop and agent; once they have paused, the recordings are looked at, and they
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
@@ -107,6 +108,8 @@ class CallWatch:
         self._first: float | None = None  # moment that has not been looked at
         self._last = 0.0
         self._known: dict[Call, Standing] = {}
+        self._calls: dict[tuple[str, str, bytes | int], Call] = {}  # by what a call is known by
+        self._numbers: Counter[tuple[str, str]] = Counter()
 
     def take(self, captured: CapturedMessage, now: float) -> None:
         """Take what an agent has seen."""
@@ -123,8 +126,10 @@ class CallWatch:
         self._first = None
         events: list[CallBegun | CallEstablished | CallEnded] = []
         for recording in recordings:
-            call = Call(recording.subscriber, recording.service, recording.number)
-            if recording.service not in CALLS or self._known.get(call) is Standing.ENDED:
+            if recording.service not in CALLS:
+                continue
+            call = self.call_of(recording)
+            if self._known.get(call) is Standing.ENDED:
                 continue
             before, after = self._known.get(call), standing(recording)
             if before is Standing.ESTABLISHED and after is Standing.BEGUN:
@@ -143,6 +148,21 @@ class CallWatch:
         ways = (m for m in recording.messages if m.name == "BYE")
         return Place.EDGE if any(self._edge & {m.from_nf.address, m.to_nf.address} for m in ways) else Place.CORE
 
+    def call_of(self, recording: Recording) -> Call:
+        """The name of a recording's call: it stays although recordings before it are dropped and numbers change."""
+        key = (recording.subscriber, recording.service, _mark(recording))
+        if key not in self._calls:
+            self._numbers[key[:2]] += 1
+            self._calls[key] = Call(*key[:2], self._numbers[key[:2]])
+        return self._calls[key]
+
     def forget(self, call: Call) -> None:
         """This call's recording is gone and will not come back."""
         self._known.pop(call, None)
+        self._calls = {key: known for key, known in self._calls.items() if known != call}
+
+
+def _mark(recording: Recording) -> bytes | int:
+    """What no other call has and this one keeps: its first INVITE; where no SIP is to be seen, its begin."""
+    invite = next((m.octets for m in recording.messages if m.name == "INVITE"), None)
+    return recording.begin_ns if invite is None else invite

@@ -94,6 +94,29 @@ class Reconfigure:
 
 
 @dataclass(frozen=True, slots=True)
+class Serve:
+    """The subscriber is here now: what this NF makes of his live signalling really leaves the edge.
+
+    `calls`: Call-IDs of his SIP dialogs. `begins` False: he is here no longer.
+    """
+
+    KIND: ClassVar[str] = "serve"
+    id: int
+    subscriber: str
+    begins: bool
+    calls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Let go everything that is held of this subscriber (`NetworkFunction.forget`); neighbours are told."""
+
+    KIND: ClassVar[str] = "forget"
+    id: int
+    subscriber: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The recording is over: report what was expected and never made."""
 
@@ -144,13 +167,14 @@ class Settled:
     received: int
 
 
-Command: TypeAlias = Begin | Context | Deliver | Expect | Settle | Moving | Reconfigure | Finish
+Command: TypeAlias = Begin | Context | Deliver | Expect | Settle | Moving | Reconfigure | Serve | Forget | Finish
 Report: TypeAlias = Ack | MadeOutput | Noted | Settled
 Frame: TypeAlias = Command | Report
 
+_COMMANDS = (Begin, Context, Deliver, Expect, Settle, Moving, Reconfigure, Serve, Forget, Finish)
 _KINDS: dict[str, type[Frame]] = {
     kind.KIND: kind
-    for kind in (Begin, Context, Deliver, Expect, Settle, Moving, Reconfigure, Finish, Ack, MadeOutput, Noted, Settled)
+    for kind in (*_COMMANDS, Ack, MadeOutput, Noted, Settled)
 }
 
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in _KINDS.values()}
@@ -176,6 +200,8 @@ def decode_frame(text: str) -> Frame:
             values["octets"] = base64.b64decode(values["octets"], validate=True)
         if kind is Begin:
             values["members"] = tuple(values["members"])
+        if kind is Serve:
+            values["calls"] = tuple(values["calls"])
         if kind is MadeOutput:
             values["differences"] = tuple(values["differences"])
             values["pairs"] = tuple(tuple(pair) for pair in values["pairs"])

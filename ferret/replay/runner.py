@@ -4,18 +4,21 @@ Every message of the plan that takes part goes through the queue and is acknowle
 engine decides the order: figure 6 of the paper). A stimulus is translated when its turn comes, since the identifiers
 in it may have been allocated by the edge just before; so it waits until the edge has made what the recording shows
 before it, or until nothing is under way at the edge any more.
+
+A recording that is over is replayed by `run`. One that still grows is followed: `begin`, `follow` whenever more of it
+is known, `finish`; then `move` and `serve`, when somebody decides that.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from struct import Struct
 from time import monotonic
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 from ferret.errors import FerretError
 from ferret.queue import MessageQueue
@@ -30,11 +33,13 @@ from ferret.replay.port import (
     Deliver,
     Expect,
     Finish,
+    Forget,
     MadeOutput,
     Moving,
     Noted,
     Reconfigure,
     Report,
+    Serve,
     Settle,
     Settled,
 )
@@ -110,12 +115,14 @@ class Replayer:
         translator: Translator,
         contexts: Mapping[Role, Mapping[str, object]],
         mover: Mover | None = None,
+        moves: bool = True,
         excused: Mapping[str, str] = MappingProxyType({}),
         times: ReplayTimes = DEFAULT_TIMES,
         clock: Callable[[], float] = monotonic,
         progress: Callable[[int], None] = lambda done: None,
     ) -> None:
-        self.result = RecordingResult(plan, [MessageResult(step) for step in plan.steps])
+        """`moves`: base station and device are moved as soon as the plan says so; otherwise by `move`."""
+        self.result = RecordingResult(plan, [])
         self._plan = plan
         self._imsi = imsi or plan.subscriber
         self._ports = ports
@@ -123,12 +130,14 @@ class Replayer:
         self._translator = translator
         self._contexts = contexts
         self._mover = mover
+        self._moves = moves
         self._excused = excused
         self._times = times
         self._clock = clock
         self._progress = progress
-        self._taking_part = [m for m in self.result.messages if m.step.part is not Part.SKIPPED]
-        self._numbers = {m.step.index: number for number, m in enumerate(self._taking_part)}
+        self._taking_part: list[MessageResult] = []
+        self._done = 0  # so many of them have been given to an engine
+        self._begun_at = 0  # the number of the present engine's first one
         self._ids = count(_FIRST_COMMAND_ID)
         self._answers: dict[int, asyncio.Future[Report]] = {}
         self._open: set[int] = set()  # numbers of expected messages not made yet
@@ -138,6 +147,7 @@ class Replayer:
         self._started = 0.0
         self._prepared: dict[int, Command] = {}
         self._engine: RetryEngine | None = None
+        self._extend(plan)
 
     # What the ports' clients call.
 
@@ -166,17 +176,76 @@ class Replayer:
 
     async def run(self) -> RecordingResult:
         """Replay the recording. Never raises for what the edge does: the result says it."""
+        if await self.begin() and await self.follow(self._plan):
+            await self.finish()
+        return self.result
+
+    async def begin(self) -> bool:
+        """Give the edge NFs their context. False: the replay is abandoned, and the result says why."""
         self._started = self._clock()
-        try:
-            await self._begin()
-            await self._messages()
+        return await self._unless_abandoned(self._begin())
+
+    async def follow(self, plan: Plan, contexts: Mapping[Role, Mapping[str, object]] | None = None) -> bool:
+        """Replay what this plan has more than the last one; `contexts`: what is known better now, by NF.
+
+        Abandons the replay where the recording is not what it was.
+        """
+        return await self._unless_abandoned(self._follow(plan, contexts or {}))
+
+    async def finish(self) -> bool:
+        """The recording is over: wait for what the edge still makes, and take what nothing asked for."""
+
+        async def last() -> None:
             await self._nothing_open(len(self._taking_part))
             await self._to_all(lambda number: Finish(number))
+
+        return await self._unless_abandoned(last())
+
+    async def move(self) -> bool:
+        """Move base station and device; whether they have. The result says why not."""
+        await self._unless_abandoned(self._move(len(self._taking_part) - 1))
+        return self.result.reconfigured and not self.result.abandoned
+
+    async def serve(self, *, begins: bool, calls: Sequence[str] = ()) -> None:
+        """The subscriber is at the edge now, or no longer. Raises ReplayAbandonedError."""
+        await self._to_all(lambda number: Serve(number, self._imsi, begins, tuple(calls)))
+
+    async def forget(self, roles: Sequence[Role]) -> None:
+        """Have these NFs let go what they hold of the subscriber, one after the other. Raises ReplayAbandonedError."""
+        for role in roles:
+            if role in self._ports:
+                await self._command(role, Forget(next(self._ids), self._imsi))
+        await self._settled()
+
+    async def _unless_abandoned(self, work: Coroutine[Any, Any, None]) -> bool:
+        try:
+            await work
         except ReplayAbandonedError as error:
-            self.result.abandoned = str(error)
+            self.result.abandoned = self.result.abandoned or str(error)
         self._mark_missing()
         self.result.duration_ms = (self._clock() - self._started) * 1000
-        return self.result
+        return not self.result.abandoned
+
+    async def _follow(self, plan: Plan, contexts: Mapping[Role, Mapping[str, object]]) -> None:
+        self._extend(plan)
+        for role, values in contexts.items():
+            if role in self._ports:
+                await self._command(role, Context(next(self._ids), values))
+        await self._messages()
+
+    def _extend(self, plan: Plan) -> None:
+        """Take the steps that are new. Raises ReplayAbandonedError where the old ones are not what they were."""
+        known = self.result.messages
+        if len(plan.steps) < len(known) or any(
+            not _is_same(old.step, new) for old, new in zip(known, plan.steps, strict=False)
+        ):
+            raise ReplayAbandonedError("the recording is not what it was when its replay began")
+        for old, step in zip(known, plan.steps, strict=False):
+            old.step = step
+        self._plan = self.result.plan = plan
+        fresh = [MessageResult(step) for step in plan.steps[len(known) :]]
+        known += fresh
+        self._taking_part += [m for m in fresh if m.step.part is not Part.SKIPPED]
 
     async def _begin(self) -> None:
         """Context first: what it makes the NFs say to each other is not part of the recording."""
@@ -197,8 +266,10 @@ class Replayer:
         return sorted(known, key=lambda item: item[0] is Role.MME)
 
     async def _messages(self) -> None:
+        fresh = self._taking_part[self._done :]
+        self._begun_at, self._done = self._done, len(self._taking_part)
         engine = RetryEngine(
-            [m.step.message.octets for m in self._taking_part],
+            [m.step.message.octets for m in fresh],
             capacity=self._queue.capacity,
             slots=self._queue.slots,
             policy=self._times.retry,
@@ -218,14 +289,14 @@ class Replayer:
             case retry.Take():
                 octets = self._queue.get().octets
                 (number,) = _NUMBER.unpack_from(octets)
-                await self._ready(number)
+                await self._ready(self._begun_at + number)
                 return engine.taken(octets, self._clock())
             case retry.Deliver(number=number, attempt=attempt):
-                return await self._attempt(engine, number, attempt)
+                return await self._attempt(engine, self._begun_at + number, attempt)
             case retry.Drain():
                 self._drain()
             case retry.Abandon(number=number, reason=reason):
-                raise ReplayAbandonedError(self._where(number) + reason)
+                raise ReplayAbandonedError(self._where(self._begun_at + number if number >= 0 else number) + reason)
         return ()
 
     async def _attempt(self, engine: RetryEngine, number: int, attempt: int) -> Sequence[retry.Command]:
@@ -242,12 +313,12 @@ class Replayer:
         except ReplayAbandonedError as error:
             return engine.cancel(str(error))
         if isinstance(report, Ack) and report.error:
-            return engine.refused(number, report.error)
+            return engine.refused(number - self._begun_at, report.error)
         result.acknowledged = True
         self._progress(number + 1)
-        if result.step.index == self._plan.reconfigure_after:
+        if self._moves and result.step.index == self._plan.reconfigure_after:
             await self._move(number)
-        return engine.acknowledged(number)
+        return engine.acknowledged(number - self._begun_at)
 
     async def _ready(self, number: int) -> None:
         """Before a stimulus, everything that the recording shows before it should have been made."""
@@ -355,9 +426,11 @@ class Replayer:
 
     def _late(self, report: Ack) -> None:
         """An acknowledgement after its timer: the message need not be delivered again."""
-        if self._engine is not None and not report.error and self._engine.attempts[report.id]:
+        number = report.id - self._begun_at
+        attempts = [] if self._engine is None else self._engine.attempts
+        if self._engine is not None and not report.error and 0 <= number < len(attempts) and attempts[number]:
             self._taking_part[report.id].acknowledged = True
-            self._engine.acknowledged(report.id)
+            self._engine.acknowledged(number)
 
     def _made(self, report: MadeOutput) -> None:
         if not self._is_number(report.expected):
@@ -365,7 +438,7 @@ class Replayer:
                 self.result.added.append(Made(report.protocol, report.interface, report.name))
             return
         result = self._taking_part[report.expected]
-        result.made = True
+        result.made, result.octets = True, report.octets
         self._open.discard(report.expected)
         contradictions = self._translator.learn(result.step.message, report)
         result.differences = tuple(self._with_excuse(d) for d in (*report.differences, *contradictions))
@@ -396,6 +469,7 @@ class Replayer:
             result.differences = (*result.differences, _difference("execution", "executed", f"refused: {reason}"))
 
     def _mark_missing(self) -> None:
+        """What the edge has not made (yet): what it makes later takes this back."""
         for number in self._open:
             result = self._taking_part[number]
             result.differences = (_difference("message", result.step.message.name, None),)
@@ -439,6 +513,10 @@ class Replayer:
             return ""
         message = self._taking_part[number].step.message
         return f"message {message.index} ({message.name}): "
+
+
+def _is_same(old: PlannedMessage, new: PlannedMessage) -> bool:
+    return (old.message.octets, old.part, old.nf) == (new.message.octets, new.part, new.nf)
 
 
 def _difference(parameter: str, recorded: object, edge: object) -> Mapping[str, object]:

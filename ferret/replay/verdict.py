@@ -32,6 +32,7 @@ class MessageResult:
     acknowledged: bool = False
     attempts: int = 0
     made: bool = False  # an expected message: the edge has made it
+    octets: bytes = b""  # and this is what it made
     differences: tuple[JsonDifference, ...] = ()
 
     @property
