@@ -101,6 +101,10 @@ class NetworkFunction(ABC):
     def import_context(self, context: Mapping[str, object], now: float) -> Sequence[Output]:
         """Take over what cannot be redone (each NF's docstring gives the keys). Raises ConfigError on unknown keys."""
 
+    def forget(self, subscriber: str, now: float) -> Sequence[Output]:
+        """Let go everything held of a subscriber (IMSI), without a word to the device; neighbours are told."""
+        return ()
+
     def deadline(self) -> float | None:
         """When `wake` wants to be called at the latest; None: no timer runs."""
         return None

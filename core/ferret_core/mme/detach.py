@@ -60,6 +60,17 @@ def _purged(ue: UeContext, answer: diameter.Message) -> None:
     """Purge-UE-Answer: nothing follows from it."""
 
 
+def implicitly(node: MmeNode, imsi: str) -> None:
+    """The subscriber is gone: delete its sessions and forget it, without any signalling towards it."""
+    ue = node.by_imsi.get(imsi)
+    if ue is None:
+        return
+    ue.ecm, ue.enb, ue.enb_ue_s1ap_id = EcmState.IDLE, None, None
+    ue.procedures.clear()
+    ue.emm = EmmState.DETACHING
+    _delete_sessions(node, ue, accept=False)
+
+
 def detach_accept(node: MmeNode, ue: UeContext, _: nas.Plain) -> None:
     """The UE has been detached by the network and agrees."""
     ue.emm = EmmState.DEREGISTERED

@@ -263,6 +263,19 @@ class Mme(MmeNode):
         reconfiguration.expect(self, imsi, downlink_count)
         return self.outputs()
 
+    def forget(self, subscriber: str, now: float) -> Sequence[Output]:
+        """Implicit detach (TS 23.401 clause 5.3.8.3): its sessions are deleted, base station and device hear nothing."""
+        self.now = now
+        self.outputs()
+        detach.implicitly(self, subscriber)
+        return self.outputs()
+
+    def count_from(self, imsi: str, downlink_count: int) -> None:
+        """Go on with this NAS COUNT, if it is ahead of ours: another MME has signalled with the device meanwhile."""
+        ue = self.by_imsi.get(imsi)
+        if ue is not None and ue.security is not None:
+            ue.security.downlink_count = max(ue.security.downlink_count, downlink_count)
+
     def deadline(self) -> float | None:
         """When paging is due again."""
         return paging.deadline(self)

@@ -162,7 +162,7 @@ def _registered(
     headers.append(("Service-Route", scscf.own_uri(habits.service_route)))
     outputs = _answer(scscf, context, 200, "OK", headers)
     if not subscriber.bindings:
-        scscf.forget(subscriber)
+        scscf.deregistered(subscriber)
         if habits.notify_deregistration:
             outputs += reg_event.gone(scscf, subscriber, now)
         else:

@@ -12,7 +12,7 @@ from ferret.protocols import diameter, sip
 from ferret.protocols.diameter import Command, avp
 from ferret.records.message import Interface, Role
 from ferret_core.nf import Failed, Input, Note, Output, Peer, PeerLost, Received, Send
-from ferret_core.scscf import cx, in_dialog, originating, registrar, terminating
+from ferret_core.scscf import cx, in_dialog, originating, reg_event, registrar, terminating
 from ferret_core.scscf.policy import DEFAULT, CxProfile, RegistrarHabits, changed
 from ferret_core.scscf.reg_event import Subscription
 from ferret_core.scscf.registrar import Binding, Subscriber, Waiting
@@ -117,7 +117,7 @@ class Scscf(SipProxy):
             for key in [key for key, one in subscriber.bindings.items() if one.expires <= now]:
                 del subscriber.bindings[key]
             if not subscriber.bindings:
-                self.forget(subscriber)
+                self.deregistered(subscriber)
                 outputs += self._timed_out(subscriber)
             else:
                 self.remember(subscriber)
@@ -146,7 +146,14 @@ class Scscf(SipProxy):
             if _number(identity.uri):
                 self._public.setdefault(_number(identity.uri), subscriber.impi)
 
-    def forget(self, subscriber: Subscriber) -> None:
+    def forget(self, subscriber: str, now: float) -> Sequence[Output]:
+        """The user whose private identity is derived from this IMSI (TS 23.003 clause 13.3) is registered no more."""
+        for one in [one for impi, one in self.subscribers.items() if impi.partition("@")[0] == subscriber]:
+            reg_event.drop(self, one)
+            self.deregistered(one)
+        return ()
+
+    def deregistered(self, subscriber: Subscriber) -> None:
         """A user is registered no more."""
         self.subscribers.pop(subscriber.impi, None)
         self._registered.cancel(subscriber.impi)
@@ -206,7 +213,7 @@ class Scscf(SipProxy):
         impi = request.value_of(avp.USER_NAME) or ""
         subscriber = self.subscribers.get(impi)
         if subscriber is not None and request.command == Command.REGISTRATION_TERMINATION:
-            self.forget(subscriber)
+            self.deregistered(subscriber)
         elif subscriber is not None and request.command == Command.PUSH_PROFILE:
             subscriber.identities = cx.identities_of(request) or subscriber.identities
             self.remember(subscriber)
