@@ -264,7 +264,7 @@ class Mme(MmeNode):
         return self.outputs()
 
     def forget(self, subscriber: str, now: float) -> Sequence[Output]:
-        """Implicit detach (TS 23.401 clause 5.3.8.3): its sessions are deleted, base station and device hear nothing."""
+        """Implicit detach (TS 23.401 clause 5.3.8.3): sessions are deleted, base station and device hear nothing."""
         self.now = now
         self.outputs()
         detach.implicitly(self, subscriber)
