@@ -69,6 +69,12 @@ class UserAgentDriver:
         """End a call."""
         self.take(self.agent.hang_up(call, self._clock()))
 
+    def message(self, peer: str, text: str) -> str:
+        """Send a short message to a SIP or tel URI; its name."""
+        name = self.agent.message(peer, text, self._clock())
+        self.take(())
+        return name
+
     async def wait_for(
         self, kind: type[EventT], holds: Callable[[EventT], bool] = lambda event: True, *, within: float = 5.0
     ) -> EventT:

@@ -26,6 +26,7 @@ from ferret_core.ua.events import UaEvent
 from ferret_core.ua.registration import ALLOW, Registration
 from ferret_core.ua.registration_watch import RegistrationWatch
 from ferret_core.ua.session_description import Place
+from ferret_core.ua.short_message import ShortMessages
 from ferret_core.ua.states import CallEvent, CallState, RegistrationEvent, WatchEvent
 
 __all__ = ["UserAgent", "call_table"]
@@ -62,6 +63,7 @@ class UserAgent:
         self.configuration = configuration
         self.registration = Registration(self, usim)
         self.watch = RegistrationWatch(self)
+        self.messages = ShortMessages(self)
         self.calls: dict[str, Call] = {}  # by Call-ID
         self.ignored = 0  # datagrams that nothing could be made of
         self._random = random
@@ -128,6 +130,10 @@ class UserAgent:
     def resources_ready(self, call: str, now: float) -> list[UaEvent]:
         """The bearer for a call's media is there (see `ResourcesWanted`)."""
         return self._order(call, CallEvent.RESOURCES_READY, now)
+
+    def message(self, peer: str, text: str, now: float) -> str:
+        """Send a short message to a SIP or tel URI; its name. Raises LocalMisuseError for one that is too long."""
+        return self.messages.send(peer, text, now)
 
     def _order(self, name: str, event: CallEvent, now: float) -> list[UaEvent]:
         call = self.calls.get(name)
@@ -197,6 +203,9 @@ class UserAgent:
             if status >= 200:
                 self.watch.happen(WatchEvent.ACCEPTED if status < 300 else WatchEvent.REFUSED, now, answer)
             return
+        if method == "MESSAGE":
+            self.messages.answered(answer)
+            return
         call = self.calls.get(answer.first("Call-ID"))
         if call is None:
             return
@@ -220,6 +229,8 @@ class UserAgent:
             self._called(request, source, call, now)
         elif request.method == "OPTIONS":
             self._send_answer(request, source, 200, "OK", now, (("Allow", ALLOW),))
+        elif request.method == "MESSAGE":
+            self._send_answer(request, source, *self.messages.received(request), now)
         elif request.method == "NOTIFY" and self.watch.is_mine(request):
             self._send_answer(request, source, 200, "OK", now)
             self.watch.notified(request, now)

@@ -122,6 +122,22 @@ class Ended:
     status: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """A short message has come."""
+
+    peer: str  # URI of its sender
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAnswered:
+    """What has become of a short message of ours: `status` of its final answer, 408 where none came."""
+
+    message: str  # its name
+    status: int
+
+
 UaEvent: TypeAlias = (
     Registered
     | NotRegistered
@@ -133,4 +149,6 @@ UaEvent: TypeAlias = (
     | MediaMoved
     | ModificationRefused
     | Ended
+    | MessageReceived
+    | MessageAnswered
 )

@@ -199,7 +199,7 @@ class Registration:
         return self._expires
 
 
-ALLOW: Final = "INVITE, ACK, BYE, CANCEL, PRACK, UPDATE, OPTIONS"
+ALLOW: Final = "INVITE, ACK, BYE, CANCEL, PRACK, UPDATE, OPTIONS, MESSAGE"
 _REPEATED: Final = ("realm", "nonce", "opaque", "algorithm")  # of a challenge, in credentials
 _BARE: Final = frozenset({"algorithm", "qop", "nc"})
 _ASKING: Final = frozenset(

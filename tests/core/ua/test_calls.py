@@ -352,7 +352,7 @@ def test_requests_that_belong_to_no_call_are_answered(pair: Pair) -> None:
     bye = next(m for _, m in pair.seen if m.method == "ACK")
     bye = sip.request("BYE", bye.request_uri, [(h.name, h.value) for h in bye.headers if h.name not in ("CSeq", "Via")])
     for number, (method, call_id, status) in enumerate(
-        [("BYE", "x", 481), ("OPTIONS", "x", 200), ("MESSAGE", "x", 405), ("REGISTER", "x", 400)]
+        [("BYE", "x", 481), ("OPTIONS", "x", 200), ("INFO", "x", 405), ("REGISTER", "x", 400)]
     ):
         request = bye.with_header("Call-ID", call_id).with_header("Via", f"SIP/2.0/UDP {A};branch=z9hG4bKq{number}")
         request = sip.request(method, URI_B, [(h.name, h.value) for h in request.headers] + [("CSeq", f"9 {method}")])
