@@ -91,6 +91,11 @@ class DiameterLink(Link):
         if self._server is not None:
             self._server.close()
 
+    def is_open_to(self, role: Role) -> bool:
+        """Whether the peer of this role is connected and has exchanged capabilities with us."""
+        connection = self._connections.get(role)
+        return connection is not None and connection.peer.is_open
+
     def send(self, output: Send) -> None:
         """Send a request to the member of the peer's role, or the answer to one of its requests."""
         now = monotonic()
