@@ -8,7 +8,7 @@ to the driver's endpoints; an NF says whom a message is for and, for a request, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TypeAlias
@@ -101,8 +101,11 @@ class NetworkFunction(ABC):
     def import_context(self, context: Mapping[str, object], now: float) -> Sequence[Output]:
         """Take over what cannot be redone (each NF's docstring gives the keys). Raises ConfigError on unknown keys."""
 
-    def forget(self, subscriber: str, now: float) -> Sequence[Output]:
-        """Let go everything held of a subscriber (IMSI), without a word to the device; neighbours are told."""
+    def forget(self, subscriber: str, calls: Collection[str], now: float) -> Sequence[Output]:
+        """Let go everything held of a subscriber (IMSI), without a word to the device; neighbours are told.
+
+        `calls`: the Call-IDs of all SIP that he has sent or got.
+        """
         return ()
 
     def deadline(self) -> float | None:

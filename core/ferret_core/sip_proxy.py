@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -459,6 +459,15 @@ class SipProxy(NetworkFunction):
         return f"{COOKIE}{self.random.getrandbits(96):024x}"
 
     # ---- time
+
+    def forget(self, subscriber: str, calls: Collection[str], now: float) -> Sequence[Output]:
+        """Forget the transactions of these calls."""
+        chosen = frozenset(calls)
+        for key in [key for key, one in self._contexts.items() if one.request.first("Call-ID") in chosen]:
+            self._forget(key)
+        for call_id in chosen:
+            self._register_tags.pop(call_id, None)
+        return ()
 
     def deadline(self) -> float | None:
         """When the next context is given up or forgotten."""

@@ -139,8 +139,8 @@ class EdgeNode:
                 self._reconfigure(command)
             case Serve(subscriber=subscriber, begins=begins, calls=calls):
                 self._served.change(subscriber, frozenset(calls) if begins else None)
-            case Forget(subscriber=subscriber):
-                self._emit(self.nf.forget(subscriber, self._clock()))
+            case Forget(subscriber=subscriber, calls=calls):
+                self._emit(self.nf.forget(subscriber, calls, self._clock()))
             case Finish():
                 self._finish()
 

@@ -114,6 +114,7 @@ class Forget:
     KIND: ClassVar[str] = "forget"
     id: int
     subscriber: str
+    calls: tuple[str, ...] = ()  # Call-IDs of all his SIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +173,7 @@ Report: TypeAlias = Ack | MadeOutput | Noted | Settled
 Frame: TypeAlias = Command | Report
 
 _COMMANDS = (Begin, Context, Deliver, Expect, Settle, Moving, Reconfigure, Serve, Forget, Finish)
-_KINDS: dict[str, type[Frame]] = {
-    kind.KIND: kind
-    for kind in (*_COMMANDS, Ack, MadeOutput, Noted, Settled)
-}
+_KINDS: dict[str, type[Frame]] = {kind.KIND: kind for kind in (*_COMMANDS, Ack, MadeOutput, Noted, Settled)}
 
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in _KINDS.values()}
 
@@ -200,7 +198,7 @@ def decode_frame(text: str) -> Frame:
             values["octets"] = base64.b64decode(values["octets"], validate=True)
         if kind is Begin:
             values["members"] = tuple(values["members"])
-        if kind is Serve:
+        if kind in (Serve, Forget):
             values["calls"] = tuple(values["calls"])
         if kind is MadeOutput:
             values["differences"] = tuple(values["differences"])

@@ -12,7 +12,7 @@ is known, `finish`; then `move` and `serve`, when somebody decides that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from struct import Struct
@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from ferret.errors import FerretError
+from ferret.protocols.summary import IdKind
 from ferret.queue import MessageQueue
 from ferret.records.message import Role, SignallingMessage
 from ferret.replay import retry
@@ -50,7 +51,8 @@ from ferret.replay.verdict import Made, MessageResult, RecordingResult
 _NUMBER = Struct(">I")
 _POLL = 0.003  # seconds without progress before the edge is asked whether anything is under way
 _UNCHANGED = 0.05  # seconds without any change after which nothing is, whatever the sums say
-_FIRST_COMMAND_ID = 1 << 20  # ids below are message numbers
+FIRST_COMMAND_ID = 1 << 20
+"""Ids below are message numbers."""
 
 
 class Port(Protocol):
@@ -116,12 +118,18 @@ class Replayer:
         contexts: Mapping[Role, Mapping[str, object]],
         mover: Mover | None = None,
         moves: bool = True,
+        ids: Iterator[int] | None = None,
+        noted: Callable[[Noted], None] = lambda noted: None,
         excused: Mapping[str, str] = MappingProxyType({}),
         times: ReplayTimes = DEFAULT_TIMES,
         clock: Callable[[], float] = monotonic,
         progress: Callable[[int], None] = lambda done: None,
     ) -> None:
-        """`moves`: base station and device are moved as soon as the plan says so; otherwise by `move`."""
+        """`moves`: base station and device are moved as soon as the plan says so; otherwise by `move`.
+
+        `ids`: numbers of commands, where several replayers share the ports; from FIRST_COMMAND_ID. `noted` gets what
+        NFs tell besides.
+        """
         self.result = RecordingResult(plan, [])
         self._plan = plan
         self._imsi = imsi or plan.subscriber
@@ -138,7 +146,8 @@ class Replayer:
         self._taking_part: list[MessageResult] = []
         self._done = 0  # so many of them have been given to an engine
         self._begun_at = 0  # the number of the present engine's first one
-        self._ids = count(_FIRST_COMMAND_ID)
+        self._ids = ids or count(FIRST_COMMAND_ID)
+        self._told = noted
         self._answers: dict[int, asyncio.Future[Report]] = {}
         self._open: set[int] = set()  # numbers of expected messages not made yet
         self._changed = asyncio.Event()
@@ -210,11 +219,14 @@ class Replayer:
         """The subscriber is at the edge now, or no longer. Raises ReplayAbandonedError."""
         await self._to_all(lambda number: Serve(number, self._imsi, begins, tuple(calls)))
 
-    async def forget(self, roles: Sequence[Role]) -> None:
-        """Have these NFs let go what they hold of the subscriber, one after the other. Raises ReplayAbandonedError."""
-        for role in roles:
-            if role in self._ports:
-                await self._command(role, Forget(next(self._ids), self._imsi))
+    async def forget(self) -> None:
+        """Have the NFs let go what they hold of the subscriber. Raises ReplayAbandonedError.
+
+        The MME first: it deletes the sessions, and so the other NFs of the EPC hear of it.
+        """
+        calls = tuple(dict.fromkeys(value for step in self._plan.steps for value in _call_ids(step.message)))
+        for role in sorted(self._ports, key=lambda role: role is not Role.MME):
+            await self._command(role, Forget(next(self._ids), self._imsi, calls))
         await self._settled()
 
     async def _unless_abandoned(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -459,6 +471,8 @@ class Replayer:
                 self._moved.set_result(report)
         elif report.event == "stimulus_refused":
             self._refused(report)
+        else:
+            self._told(report)
 
     def _refused(self, report: Noted) -> None:
         """The NF took the message but could not execute it: that is a difference of the highest risk."""
@@ -513,6 +527,10 @@ class Replayer:
             return ""
         message = self._taking_part[number].step.message
         return f"message {message.index} ({message.name}): "
+
+
+def _call_ids(message: SignallingMessage) -> list[str]:
+    return [value for kind, value in message.identifiers if kind is IdKind.CALL_ID]
 
 
 def _is_same(old: PlannedMessage, new: PlannedMessage) -> bool:

@@ -121,7 +121,7 @@ class Enb(NetworkFunction):
         connection = self._by_imsi(imsi)
         other._connections[connection.enb_id] = Connection(connection.enb_id, connection.ue, mme_ue_s1ap_id)
 
-    def forget(self, imsi: str) -> None:
+    def unshare(self, imsi: str) -> None:
         """This MME signals with the device no longer, if it did; its E-RABs stay."""
         for connection in [one for one in self._connections.values() if one.ue.imsi == imsi]:
             del self._connections[connection.enb_id]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from ferret.errors import ConfigError, DecodeError, PeerViolationError
@@ -263,7 +263,7 @@ class Mme(MmeNode):
         reconfiguration.expect(self, imsi, downlink_count)
         return self.outputs()
 
-    def forget(self, subscriber: str, now: float) -> Sequence[Output]:
+    def forget(self, subscriber: str, calls: Collection[str], now: float) -> Sequence[Output]:
         """Implicit detach (TS 23.401 clause 5.3.8.3): sessions are deleted, base station and device hear nothing."""
         self.now = now
         self.outputs()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -145,6 +145,21 @@ class Pcscf(SipProxy):
     def deadline(self) -> float | None:
         """The next timer of a call or a registration."""
         return earliest(super().deadline(), self._registered.deadline())
+
+    def forget(self, subscriber: str, calls: Collection[str], now: float) -> Sequence[Output]:
+        """End the Rx sessions of the user whose private identity is derived from this IMSI (TS 23.003 clause 13.3)."""
+        outputs: list[Output] = []
+        for ue in [ue for ue, one in self.registrations.items() if one.impi.partition("@")[0] == subscriber]:
+            self.deregister(ue)
+            outputs += signalling_flow.end(self, ue)
+        for call_id in calls:
+            outputs += self.end_call(call_id)
+        return [*outputs, *super().forget(subscriber, calls, now)]
+
+    def end_call(self, call_id: str) -> Sequence[Output]:
+        """A call has ended where this P-CSCF did not hear of it: end its Rx sessions."""
+        legs = [leg for leg in self.legs.values() if leg.call_id == call_id]
+        return [output for leg in legs for output in media.release(self, leg)]
 
     def register(self, registered: Registration, until: float) -> None:
         """A UE is registered until then. A new connection takes the place of the one before (RFC 5626 clause 5.2)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -146,12 +146,12 @@ class Scscf(SipProxy):
             if _number(identity.uri):
                 self._public.setdefault(_number(identity.uri), subscriber.impi)
 
-    def forget(self, subscriber: str, now: float) -> Sequence[Output]:
+    def forget(self, subscriber: str, calls: Collection[str], now: float) -> Sequence[Output]:
         """The user whose private identity is derived from this IMSI (TS 23.003 clause 13.3) is registered no more."""
         for one in [one for impi, one in self.subscribers.items() if impi.partition("@")[0] == subscriber]:
             reg_event.drop(self, one)
             self.deregistered(one)
-        return ()
+        return super().forget(subscriber, calls, now)
 
     def deregistered(self, subscriber: Subscriber) -> None:
         """A user is registered no more."""

@@ -119,7 +119,7 @@ class LiveMove:
     async def restore(self, imsi: str) -> None:
         """After a move that failed: whatever of it has reached the base station is undone. Raises TimeoutError."""
         if self.is_at(imsi, self.core.lab.places.address(Role.SGW)):
-            self.edge_side.enb.forget(imsi)
+            self.edge_side.enb.unshare(imsi)
         else:
             await self._back(imsi, _count(self.core.nfs[Role.MME].node.nf, imsi) + _SKIPPED_COUNTS)
 
@@ -131,7 +131,7 @@ class LiveMove:
         mme.emit(mme.nf.expect_move(imsi, now, downlink_count=count))
         pgw.emit(pgw.nf.move(imsi, now))
         await self.core_side.until(lambda: self.is_at(imsi, self.core.lab.places.address(Role.SGW)))
-        self.edge_side.enb.forget(imsi)
+        self.edge_side.enb.unshare(imsi)
 
     def is_at(self, imsi: str, sgw: str) -> bool:
         """Whether the uplink of every E-RAB goes to this SGW."""
