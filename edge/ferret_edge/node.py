@@ -1,7 +1,7 @@
 """An edge NF: the core's NF logic, its wires to the other members, and the replay port's service around it.
 
 What the NF makes goes to another member over a real socket, or is caught at the border; either way it is compared with
-what the recording holds. What really leaves the edge is the reconfiguration, and, once a subscriber is served here, what
+what the recording holds. What really leaves the edge is the reconfiguration and, once a subscriber is served here, what
 belongs to his device and his calls (`ferret_edge.served`).
 """
 

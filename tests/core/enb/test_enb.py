@@ -115,7 +115,7 @@ def test_a_second_mme_moves_the_same_device_and_the_first_one_moves_it_back() ->
     sent, _ = give(enb, s1ap.erab_modify_request(**IDS, erabs=back))
     assert [message.name for message in sent] == ["E-RABModifyResponse", "UplinkNASTransport"]
     assert enb.uplink_ends(IMSI)[5] == SGW_END
-    other.forget(IMSI)
+    other.unshare(IMSI)
     sent, _ = give(other, s1ap.erab_modify_request(**ids, erabs=there))
     assert [message.name for message in sent] == ["ErrorIndication"]
     assert enb.uplink_ends(IMSI)[5] == SGW_END
