@@ -145,6 +145,31 @@ class PacketReader:
             self.dropped += 1
 
 
+class IpPayload(NamedTuple):
+    """What an IP packet carries, whole."""
+
+    source: str
+    destination: str
+    protocol: int
+    payload: bytes
+
+
+def ip_packet(source: str, destination: str, protocol: int, payload: bytes) -> bytes:
+    """An IP packet that is not to be fragmented."""
+    start, end = ip_address(source), ip_address(destination)
+    if start.version == 6:
+        return _ipv6(start.packed + end.packed, payload, 0, protocol)
+    return _ipv4(start.packed + end.packed, payload, 0, 0, _DONT_FRAGMENT, protocol)
+
+
+def ip_payload(packet: bytes) -> IpPayload | None:
+    """What an IP packet carries; None where it is none, or a fragment."""
+    piece = _piece_v4(packet) if packet[:1] and packet[0] >> 4 == 4 else _piece_v6(packet)
+    if piece is None or piece.offset or piece.more:
+        return None
+    return IpPayload(_text(piece.key[0]), _text(piece.key[1]), piece.key[3], piece.payload)
+
+
 def checksum(octets: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     total = int.from_bytes(octets + b"\0" * (len(octets) & 1), "big") % 0xFFFF
@@ -159,10 +184,10 @@ def _udp(ends: bytes, datagram: Datagram) -> bytes:
     return head + total.to_bytes(2, "big") + datagram.payload
 
 
-def _ipv4(ends: bytes, payload: bytes, service: int, identification: int, fragment: int) -> bytes:
+def _ipv4(ends: bytes, payload: bytes, service: int, identification: int, fragment: int, protocol: int = UDP) -> bytes:
     numbers = (20 + len(payload), identification, fragment)
     start = bytes((0x45, service)) + b"".join(number.to_bytes(2, "big") for number in numbers)
-    start += bytes((_HOP_LIMIT, UDP))
+    start += bytes((_HOP_LIMIT, protocol))
     return start + checksum(start + b"\0\0" + ends).to_bytes(2, "big") + ends + payload
 
 
