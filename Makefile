@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test install system lint clean
+.PHONY: demo test interop install system lint clean
 .DEFAULT_GOAL := demo
 
 # Live calls on an emulated network, moved to the edge and back; then the replay of a recorded call that the project
@@ -18,6 +18,10 @@ demo: install system
 test: install system
 	$(BIN)/python -m pytest
 
+# FERRET against programs that others wrote; docs/interoperability.md is written anew.
+interop: install system
+	$(BIN)/python -m pytest tests/interop --write-interoperability
+
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -28,7 +32,8 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast]' || echo "uvloop does not install here: asyncio's own loop is used"
 	@touch $(STAMP)
 
-# Debian packages: libusrsctp (S1AP over SCTP where the kernel has none), tshark (the tests' independent decoder).
+# Debian packages: libusrsctp (S1AP over SCTP where the kernel has none), tshark (the tests' independent decoder), and
+# the peers of the interoperability tests. The script says which.
 system:
 	@VENV=$(VENV) sh deploy/install-system-packages
 
