@@ -50,7 +50,6 @@ from ferret.replay.verdict import Made, MessageResult, RecordingResult
 
 _NUMBER = Struct(">I")
 _POLL = 0.003  # seconds without progress before the edge is asked whether anything is under way
-_UNCHANGED = 0.05  # seconds without any change after which nothing is, whatever the sums say
 FIRST_COMMAND_ID = 1 << 20
 """Ids below are message numbers."""
 
@@ -93,6 +92,7 @@ class ReplayTimes:
     output: float = 1.0  # for the edge to make what precedes a stimulus
     command: float = 5.0  # for a context or settle command
     reconfiguration: float = 3.0
+    unchanged: float = 0.05  # without any change after which nothing is under way, whatever the sums say
 
 
 DEFAULT_TIMES = ReplayTimes()
@@ -377,7 +377,7 @@ class Replayer:
             found = await self._sums()
             if found != sums:
                 sums, since = found, self._clock()
-            elif found[0] == found[1] or self._clock() - since > _UNCHANGED:
+            elif found[0] == found[1] or self._clock() - since > self._times.unchanged:
                 return
 
     def _open_before(self, number: int) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ferret.protocols.diameter import avp
 from ferret.protocols.diameter.build import answer, request
 from ferret.protocols.diameter.codec import decode, decode_avps, peek, split
-from ferret.protocols.diameter.constants import Application, Command, ResultCode
+from ferret.protocols.diameter.constants import PORT, Application, Command, ResultCode
 from ferret.protocols.diameter.definition import AvpDefinition, AvpType
 from ferret.protocols.diameter.dictionary import by_name, definition_of, name_of
 from ferret.protocols.diameter.parameters import parameters
@@ -19,6 +19,7 @@ from ferret.protocols.diameter.summary import result_of, summarise
 from ferret.protocols.diameter.tree import Avp, Message
 
 __all__ = [
+    "PORT",
     "Application",
     "Avp",
     "AvpDefinition",

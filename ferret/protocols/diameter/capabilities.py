@@ -50,6 +50,7 @@ class Capabilities:
     realm: str
     applications: frozenset[int]
     result: int | None = None  # of a CEA
+    origin_state_id: int = 0  # 0: the peer does not say
 
     def common(self, applications: tuple[int, ...]) -> frozenset[int]:
         """The applications that both speak; a relay speaks all (RFC 6733 clause 2.4)."""
@@ -112,4 +113,5 @@ def read_capabilities(message: Message) -> Capabilities:
         realm=message.value_of(avp.ORIGIN_REALM) or "",
         applications=frozenset(numbers),
         result=message.value_of(avp.RESULT_CODE),
+        origin_state_id=message.value_of(avp.ORIGIN_STATE_ID) or 0,
     )

@@ -120,6 +120,11 @@ class DiameterPeer:
     # --- the driver's side
 
     @property
+    def cut(self) -> bool:
+        """Whether the peer has sent a part of a message only."""
+        return bool(self._input)
+
+    @property
     def closed(self) -> bool:
         """Whether the driver should close the connection once everything is sent."""
         return self.state is PeerState.CLOSED

@@ -1,0 +1,341 @@
+"""The replay port of a foreign NF: what an edge NF's replay port is to the replayer, a stand-in's conversation is here.
+
+A message for the target is sent to it in the name of the neighbour that sent the recorded one. What the target sends is
+matched with what the recording has of it, compared by the same rules, and teaches the translation. A delivered message
+is acknowledged to the replayer when it has been sent, since the target may answer only after other messages (an SGW
+asks the PGW first); whether the target took it is in `figures`, and the run puts that into the result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+
+from ferret.errors import DecodeError, ProtocolError
+from ferret.protocols import diameter, gtpv2, s1ap, sip
+from ferret.protocols.gtpv2 import FTeid
+from ferret.protocols.summary import Kind, Parameter, Protocol
+from ferret.records.decoding import doors
+from ferret.records.message import Interface, Role
+from ferret.replay.foreign.acceptance import Fate, Outcome, TargetFigures, accepts, recorded_results, result_of
+from ferret.replay.foreign.identifiers import DiameterName, unnamed
+from ferret.replay.foreign.targets import Target
+from ferret.replay.foreign.translator import ForeignTranslator
+from ferret.replay.foreign.unasked import diameter_answer, gtpv2_answer, sip_answer
+from ferret.replay.plan import Part, Plan, PlannedMessage, is_progress
+from ferret.replay.port import (
+    Ack,
+    Begin,
+    Command,
+    Deliver,
+    Expect,
+    Finish,
+    MadeOutput,
+    Noted,
+    Report,
+    Settle,
+    Settled,
+)
+from ferret.replay.rewrite import Message
+from ferret.replay.rules import Rules
+from ferret_deploy.foreign.line import Answered, Asked, Heard, Line, Remarked, Repeated, Unanswered
+from ferret_edge.matching import Expected, Made, Match, OutputMatcher, Shape, shape_of
+from ferret_edge.protocols import name_of, protocol_of
+
+NOT_EXPECTED = -1
+_ENGINE_FILLED = frozenset(
+    {"header/Sequence Number", "header/Hop-by-Hop Identifier", "header/End-to-End Identifier"},
+)
+_ERROR_INDICATION = "ErrorIndication"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What one replay's ports share. `patience`: seconds without news after which a target makes nothing more."""
+
+    plan: Plan
+    translator: ForeignTranslator
+    rules: Rules
+    names: Mapping[Role, DiameterName]
+    clock: Callable[[], float]
+    patience: float = 2.0
+
+
+class ForeignPort:
+    """One target's port. `reported` gets what the replayer is told, `lost` the news that the target is silent."""
+
+    def __init__(
+        self,
+        target: Target,
+        lines: Mapping[Protocol, Line],
+        around: Surroundings,
+        reported: Callable[[Report], None],
+        lost: Callable[[str], None],
+        *,
+        first_token: int = 0,
+    ) -> None:
+        """`first_token`: below it are those of earlier recordings' ports, whose late answers are none of this one's."""
+        self.figures = TargetFigures(target)
+        self._target = target
+        self._lines = lines
+        self._around = around
+        self._reported = reported
+        self._lost = lost
+        self._first_token = first_token
+        self._steps = [step for step in around.plan.steps if step.part is not Part.SKIPPED]
+        self._wanted = self._shapes()
+        self._recorded = recorded_results([step.message for step in around.plan.steps])
+        self._answered_by_plan = {s.message.answers for s in self._steps if s.part.delivered and s.message.answers}
+        self._matcher = OutputMatcher(around.rules)
+        self._numbers = count(1)
+        self._open: dict[int, Asked] = {}  # the target's requests, by the number of what it made
+        self._waiting: dict[int, float] = {}  # expected messages that have not come, since when
+        self._teids: dict[Interface, int] = {}  # the target's for this session
+        self._news = around.clock()
+        self._spoke = False
+        for line in lines.values():
+            line.hearing = self.hear
+
+    async def send(self, command: Command) -> None:
+        """What the replayer wants."""
+        match command:
+            case Begin():
+                self._matcher.begin(self._around.translator.translation)
+            case Deliver():
+                self._deliver(command)
+            case Expect():
+                self._expect(command)
+            case Settle():
+                self._reported(Settled(command.id, 1, 0 if self._under_way() else 1))
+                return
+            case Finish():
+                for made in self._matcher.unasked():
+                    self._reported(_output(made, NOT_EXPECTED))
+        self._reported(Ack(command.id))
+
+    def _shapes(self) -> Counter[Shape]:
+        """How often the target is to make what."""
+        wanted: Counter[Shape] = Counter()
+        for step in self._steps:
+            if step.part.expected and step.nf is self._target.role:
+                way = doors(step.message.protocol)
+                found = way.parameters(way.decode(step.message.octets))
+                wanted[shape_of(step.message.protocol, str(step.message.interface), step.message.name, found)] += 1
+        return wanted
+
+    def _under_way(self) -> bool:
+        now = self._around.clock()
+        asked = any(outcome.fate is Fate.SENT for outcome in self.figures.outcomes.values())
+        return asked or any(now - max(since, self._news) < self._around.patience for since in self._waiting.values())
+
+    # To the target.
+
+    def _deliver(self, command: Deliver) -> None:
+        if command.id in self.figures.outcomes:
+            return  # the protocol repeats what has to be repeated
+        step = self._steps[command.id]
+        message = doors(step.message.protocol).decode(command.octets)
+        self.figures.outcomes[command.id] = outcome = Outcome(step.message.name, Fate.SENT)
+        self._news = self._around.clock()
+        line = self._lines.get(step.message.protocol)
+        token = self._first_token + command.id
+        if line is None:
+            self._unanswered(Unanswered(token, f"no {step.message.protocol} with this target", unsent=True))
+        elif step.message.kind is Kind.RESPONSE and step.message.protocol is not Protocol.S1AP:
+            self._answer(command.id, line, step, message, outcome)
+        else:
+            if step.message.kind is Kind.INDICATION or step.message.protocol is Protocol.S1AP:
+                outcome.fate, outcome.accepted = Fate.TAKEN, True
+            destination = self._around.translator.destination(step.message, self._target.address)
+            line.ask(step.message, message, token, destination)
+
+    def _answer(self, number: int, line: Line, step: PlannedMessage, message: Message, outcome: Outcome) -> None:
+        interface, neighbour = step.message.interface, step.message.from_nf.role
+        matched_by = _matched_by(message)
+        if line.answer(interface, neighbour, message, matched_by):
+            outcome.fate, outcome.accepted = Fate.TAKEN, True
+            done = [n for n, asked in self._open.items() if (asked.interface, asked.number) == (interface, matched_by)]
+            for one in done:
+                del self._open[one]
+            return
+        outcome.fate, outcome.reason = Fate.UNASKED, "the target has not asked for it"
+        self._reported(Noted("stimulus_refused", {"id": number, "reason": outcome.reason}))
+
+    def _expect(self, command: Expect) -> None:
+        protocol = Protocol(command.protocol)
+        way = doors(protocol)
+        wanted = _compared(way.parameters(way.decode(command.octets)))
+        shape = shape_of(protocol, command.interface, command.name, wanted)
+        match = self._matcher.expect(Expected(command.id, shape, wanted))
+        if match is None:
+            self._waiting[command.id] = self._around.clock()
+        else:
+            self._matched(match)
+
+    # From the target.
+
+    def hear(self, heard: Heard) -> None:
+        """A line has brought something."""
+        match heard:
+            case Asked():
+                self._asked(heard)
+            case Answered():
+                self._answered(heard)
+            case Unanswered():
+                self._unanswered(heard)
+            case Remarked(what=what):
+                self.figures.events.append(what)
+            case Repeated():
+                self.figures.repeated += 1
+        self._reported(Noted("foreign_nf_spoke"))
+
+    def _asked(self, heard: Asked) -> None:
+        self._learn_teid(heard.interface, heard.message)
+        foreseen = self._made(heard.interface, heard.neighbour, heard.message)
+        if isinstance(heard.message, s1ap.Message):
+            self._watch_errors(heard.message)
+        elif not foreseen and _is_request(heard.message):
+            self._stand_in(heard, "not in the recording")
+
+    def _answered(self, heard: Answered) -> None:
+        self._learn_teid(heard.interface, heard.message)
+        outcome = self.figures.outcomes.get(heard.token - self._first_token)
+        if outcome is None:
+            self.figures.events.append(f"{name_of(heard.message)} to an earlier recording's request")
+            return
+        if not (isinstance(heard.message, sip.Message) and heard.message.status < 200 and outcome.result >= 200):
+            self._judge(outcome, heard)
+        self._made(heard.interface, heard.neighbour, heard.message)
+
+    def _judge(self, outcome: Outcome, heard: Answered) -> None:
+        outcome.fate, outcome.result = Fate.ANSWERED, result_of(heard.message)
+        recorded = self._recorded.get(self._steps[heard.token - self._first_token].message.index, 0)
+        outcome.accepted = accepts(heard.message, outcome.result) or (recorded > 0 and outcome.result == recorded)
+        if not outcome.accepted:
+            outcome.reason = f"refused with {outcome.result}"
+
+    def _unanswered(self, heard: Unanswered) -> None:
+        outcome = self.figures.outcomes.get(heard.token - self._first_token)
+        if outcome is None or outcome.fate is Fate.ANSWERED:
+            return  # provisionally: the target has shown that it has the request
+        outcome.fate = Fate.UNSENT if heard.unsent else Fate.UNANSWERED
+        outcome.accepted, outcome.reason = False, heard.reason
+        if not self._spoke and not heard.unsent:
+            self._lost(f"{self._target}: {outcome.name}: {heard.reason}, and nothing else ever came from there")
+
+    def _made(self, interface: Interface, neighbour: Role, message: Message) -> bool:
+        """The target has made a message; returns whether the recording has one more like it."""
+        self._spoke = True
+        self._news = self._around.clock()
+        protocol = protocol_of(message)
+        name = name_of(message)
+        if is_progress(protocol, name):
+            return True
+        found = _compared(doors(protocol).parameters(message))
+        shape = shape_of(protocol, str(interface), name, found)
+        made = Made(next(self._numbers), shape, str(neighbour), message.encode(), found)
+        foreseen = self._wanted[shape] > 0
+        if foreseen:
+            self._wanted[shape] -= 1
+        if foreseen and _is_request(message):
+            self._open[made.number] = Asked(interface, neighbour, message, _matched_by(message))
+        match = self._matcher.produced(made)
+        if match is not None:
+            self._matched(match)
+        return foreseen
+
+    def _matched(self, match: Match) -> None:
+        self._waiting.pop(match.expected.id, None)
+        self._reported(
+            _output(
+                match.made,
+                match.expected.id,
+                tuple(d.as_json() for d in match.result.differences),
+                tuple(tuple(pair) for pair in match.result.pairs),
+            )
+        )
+        asked = self._open.get(match.made.number)
+        step = self._steps[match.expected.id]
+        if asked is not None and step.message.index not in self._answered_by_plan:
+            self._stand_in(asked, "its answer is not in the recording")
+
+    # What the recording does not have.
+
+    def _stand_in(self, asked: Asked, why: str) -> None:
+        """Answer in the neighbour's place."""
+        line = self._lines.get(protocol_of(asked.message))
+        answer = self._own_answer(asked)
+        if line is None or answer is None:
+            return
+        try:
+            if line.answer(asked.interface, asked.neighbour, answer, asked.number):
+                self.figures.stood_in.append(f"{name_of(asked.message)} ({asked.interface}): {why}")
+        except ProtocolError as error:
+            self.figures.events.append(f"{name_of(asked.message)} could not be answered: {error}")
+
+    def _own_answer(self, asked: Asked) -> Message | None:
+        message = asked.message
+        if isinstance(message, gtpv2.Message):
+            return gtpv2_answer(message, self._teids.get(asked.interface, 0)) if asked.number else None
+        if isinstance(message, diameter.Message):
+            return diameter_answer(message, self._around.names.get(asked.neighbour) or unnamed(asked.neighbour))
+        if isinstance(message, sip.Message):
+            return sip_answer(message, "ferret")
+        return None
+
+    def _learn_teid(self, interface: Interface, message: Message) -> None:
+        """A control-plane F-TEID of the target: where an answer that the recording does not have has to go."""
+        if isinstance(message, gtpv2.Message):
+            try:
+                sender = message.view(FTeid)
+            except DecodeError:
+                return
+            if sender is not None:
+                self._teids[interface] = sender.teid
+
+    def _watch_errors(self, message: s1ap.Message) -> None:
+        """An error indication is about the last message that the MME was sent (TS 36.413 clause 8.7.2)."""
+        if not message.name.startswith(_ERROR_INDICATION):
+            return
+        sent = [outcome for outcome in self.figures.outcomes.values() if outcome.sent]
+        if sent:
+            sent[-1].accepted, sent[-1].reason = False, "an error indication followed"
+
+
+def _is_request(message: Message) -> bool:
+    if isinstance(message, gtpv2.Message):
+        return message.type not in gtpv2.ANSWERS
+    if isinstance(message, s1ap.Message):
+        return False
+    return message.is_request
+
+
+def _matched_by(message: Message) -> int:
+    if isinstance(message, gtpv2.Message):
+        return message.sequence
+    return message.hop_by_hop if isinstance(message, diameter.Message) else 0
+
+
+def _compared(found: list[Parameter]) -> tuple[Parameter, ...]:
+    return tuple(p for p in found if p.path not in _ENGINE_FILLED)
+
+
+def _output(
+    made: Made,
+    expected: int,
+    differences: tuple[Mapping[str, object], ...] = (),
+    pairs: tuple[tuple[str | int, ...], ...] = (),
+) -> MadeOutput:
+    shape = made.shape
+    return MadeOutput(
+        expected,
+        str(shape.protocol),
+        shape.interface,
+        made.peer_role,
+        shape.name,
+        made.octets,
+        differences,
+        pairs,
+    )

@@ -1,0 +1,141 @@
+"""What the recorded NFs around a target were called and where they were, and what stands for them now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from typing import Final, NamedTuple
+
+from ferret.errors import DecodeError
+from ferret.protocols import diameter, sip
+from ferret.protocols.diameter import avp
+from ferret.protocols.summary import Protocol
+from ferret.records.message import Endpoint, Node, Role, SignallingMessage
+from ferret.replay.foreign.targets import ForeignSetting
+
+SIP_PORT: Final = 5060  # RFC 3261 clause 19.1.2
+SIP_ROLES: Final = frozenset({Role.PCSCF, Role.ICSCF, Role.SCSCF, Role.REMOTE, Role.UE})
+_NAMED: Final = frozenset({Role.PCSCF, Role.ICSCF, Role.SCSCF})
+_UNNAMED_REALM: Final = "ferret.invalid"  # RFC 2606: never a name that somebody else has
+
+
+class DiameterName(NamedTuple):
+    """Origin-Host and Origin-Realm."""
+
+    host: str
+    realm: str
+
+
+def diameter_names(messages: Iterable[SignallingMessage], setting: ForeignSetting) -> dict[Role, DiameterName]:
+    """What each NF that speaks Diameter calls itself: as it is told to, else as recorded."""
+    recorded = recorded_names(messages)
+    told = {
+        role: DiameterName(host, host.partition(".")[2] or _UNNAMED_REALM)
+        for role, host in setting.stand_ins.identities.items()
+    }
+    return {**recorded, **told}
+
+
+def recorded_names(messages: Iterable[SignallingMessage]) -> dict[Role, DiameterName]:
+    """What each recorded NF called itself first."""
+    names: dict[Role, DiameterName] = {}
+    for message in messages:
+        role = message.from_nf.role
+        if message.protocol is not Protocol.DIAMETER or role in names:
+            continue
+        try:
+            decoded = diameter.decode(message.octets)
+            host, realm = decoded.value_of(avp.ORIGIN_HOST), decoded.value_of(avp.ORIGIN_REALM)
+        except DecodeError:
+            continue
+        if host and realm:
+            names[role] = DiameterName(host, realm)
+    return names
+
+
+def unnamed(role: Role) -> DiameterName:
+    """A name for a stand-in of which neither recording nor operator gives one."""
+    return DiameterName(f"{str(role).lower().replace('-', '')}.{_UNNAMED_REALM}", _UNNAMED_REALM)
+
+
+def sip_places(messages: Iterable[SignallingMessage], setting: ForeignSetting) -> dict[Role, Endpoint]:
+    """Where each stand-in that speaks SIP is: on the protocol's own port, or the next one where it is taken."""
+    taken: set[Endpoint] = set()
+    places: dict[Role, Endpoint] = {}
+    seen = dict.fromkeys(n.role for m in messages if m.protocol is Protocol.SIP for n in (m.from_nf, m.to_nf))
+    for role in [role for role in seen if role in SIP_ROLES and role not in setting.roles]:
+        host, port = setting.stand_ins.address(role), setting.stand_ins.port(role, SIP_PORT)
+        while Endpoint(host, port) in taken or any((t.address, t.port) == (host, port) for t in setting.targets):
+            port += 1
+        taken.add(Endpoint(host, port))
+        places[role] = Endpoint(host, port)
+    return places
+
+
+def host_map(
+    messages: Iterable[SignallingMessage], setting: ForeignSetting, places: Mapping[Role, Endpoint]
+) -> dict[str, str]:
+    """Recorded addresses and names of SIP NFs, base stations and targets, and those that hold now.
+
+    A device is where its stand-in is only towards a P-CSCF; farther inside, it keeps its recorded address.
+    """
+    hosts: dict[str, str] = {}
+    listed = list(messages)
+    for message in listed:
+        ends = ((message.from_nf, message.captured.source), (message.to_nf, message.captured.destination))
+        for node, endpoint in ends:
+            if message.protocol is Protocol.SIP:
+                _sip_host(hosts, node, endpoint, setting, places)
+            elif message.protocol is Protocol.S1AP:
+                here = setting.target(node.role).address if node.role in setting.roles else ""
+                hosts.setdefault(node.address, here or setting.stand_ins.address(node.role))
+    hosts.update(_names(listed, hosts))
+    return hosts
+
+
+def _sip_host(
+    hosts: dict[str, str], node: Node, endpoint: Endpoint, setting: ForeignSetting, places: Mapping[Role, Endpoint]
+) -> None:
+    if node.role in setting.roles:
+        target = setting.target(node.role)
+        now = Endpoint(target.address, target.port)
+    elif node.role in places and (node.role is not Role.UE or Role.PCSCF in setting.roles):
+        now = places[node.role]
+    else:
+        return
+    if not node.port:
+        hosts.setdefault(node.address, str(now))
+        return
+    for port in (node.port, endpoint.port):
+        hosts.setdefault(str(Endpoint(node.address, port)), str(now))
+
+
+def _names(messages: Iterable[SignallingMessage], hosts: Mapping[str, str]) -> dict[str, str]:
+    """Host names in routes, as the recorded requests went (RFC 3263 without DNS); never a subscriber's domain."""
+    names: dict[str, str] = {}
+    domains: set[str] = set()
+    for message in messages:
+        if message.protocol is not Protocol.SIP:
+            continue
+        try:
+            request = sip.decode(message.octets)
+            domains.update(sip.parse_uri(sip.parse_name_addr(request.first(n)).uri).host for n in ("From", "To"))
+            routes = request.values("Route")
+            target = sip.parse_uri(sip.parse_name_addr(routes[0]).uri if routes else request.request_uri)
+        except DecodeError:
+            continue
+        to = message.to_nf
+        if not request.is_request or to.role not in _NAMED or message.from_nf.role is Role.UE or _literal(target.host):
+            continue
+        now = hosts.get(str(Endpoint(to.address, to.port))) if to.port else hosts.get(to.address)
+        if now is not None:
+            names.setdefault(f"{target.host}:{target.port}" if target.port else target.host, now)
+    return {name: now for name, now in names.items() if name.partition(":")[0] not in domains}
+
+
+def _literal(host: str) -> bool:
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,198 @@
+"""Recorded messages as a foreign NF must see them: what its stand-in neighbours call their own is told it, and is new.
+
+Identifiers that the target allocated are translated as for an edge NF. Besides, what the stand-ins allocate is theirs:
+F-TEIDs lead to their addresses under the recorded TEIDs; Session-Id, Call-ID and Via branch are new in every run, so
+that a target which still holds an earlier run does not take this one for a repetition; Origin-Host and -Realm are those
+of the capabilities exchange; Recovery is that of the Echo Response (TS 23.007 clause 18).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from random import Random
+from typing import Final
+
+from ferret.errors import DecodeError
+from ferret.protocols import diameter, gtpv2, sip
+from ferret.protocols.diameter import avp
+from ferret.protocols.gtpv2 import FTeid, IeType, Recovery
+from ferret.records.decoding import doors
+from ferret.records.message import Role, SignallingMessage
+from ferret.replay.foreign.identifiers import DiameterName
+from ferret.replay.foreign.neighbours import CONTROL_PLANE, OWNERS
+from ferret.replay.foreign.targets import ForeignSetting
+from ferret.replay.rewrite import Message
+from ferret.replay.rewrite.fields import with_each_value, with_values
+from ferret.replay.translation import Domain, Pair, teid_scope
+from ferret.replay.translator import StimulusTranslator
+
+_OWN_ROUTES: Final = ("Contact", "Record-Route", "Path", "Service-Route")
+_SECURITY_AGREEMENT: Final = "sec-agree"  # RFC 3329
+_OPTION_TAGS: Final = ("Require", "Proxy-Require", "Supported")
+_ROUTE_RECORD: Final = 282  # RFC 6733 clause 6.7.1: where the recorded request had passed
+
+
+class ForeignTranslator(StimulusTranslator):
+    """The translation of one replay at foreign NFs. `hosts`: see `identifiers.host_map`."""
+
+    def __init__(
+        self,
+        hosts: Mapping[str, str],
+        setting: ForeignSetting,
+        names: Mapping[Role, DiameterName],
+        *,
+        own: frozenset[Role] = frozenset(),
+        restart_counter: int = 0,
+        random: Random,
+    ) -> None:
+        """`own`: the roles that have neither a target nor a stand-in, since an edge NF is there."""
+        super().__init__(hosts)
+        self._setting = setting
+        self._names = names
+        self._theirs = setting.roles | own
+        self._restart_counter = restart_counter
+        self._run = f"{random.getrandbits(32):08x}"
+        self._sessions = random.getrandbits(31)
+
+    def stimulus(self, message: SignallingMessage) -> tuple[bytes, str]:
+        """The octets to send, and the recorded address of whom they come from."""
+        decoded = doors(message.protocol).decode(message.octets)
+        self._announce(message, decoded)
+        octets, peer = super().stimulus(message)
+        made = doors(message.protocol).decode(octets)
+        dressed = self._dressed(message, made)
+        return (octets if dressed is made else dressed.encode()), peer
+
+    def met(self, recorded: DiameterName | None, now: DiameterName) -> None:
+        """A target has said who it is; `recorded`: who the recorded NF in its place was."""
+        if recorded is not None:
+            self.translation.learn(
+                [
+                    Pair(Domain.ORIGIN_HOST, recorded.host, now.host),
+                    Pair(Domain.ORIGIN_REALM, recorded.realm, now.realm),
+                ]
+            )
+
+    def destination(self, message: SignallingMessage, address: str) -> str:
+        """Where the target wants a GTPv2-C message of this interface: an SGW may have an address for each of its two.
+
+        `address`: where it is if it has said nothing else.
+        """
+        kind = CONTROL_PLANE.get((message.interface, message.to_nf.role))
+        if kind is None:
+            return address
+        found = self.translation.learnt(Domain.ADDRESS, message.to_nf.address, str(kind))
+        return address if found is None else str(found)
+
+    # What the stand-ins allocate.
+
+    def _announce(self, message: SignallingMessage, decoded: Message) -> None:
+        if isinstance(decoded, gtpv2.Message):
+            self.translation.learn(self._tunnels(decoded.ies, Domain.TEID))
+        elif isinstance(decoded, diameter.Message):
+            self._announce_session(message, decoded)
+        elif isinstance(decoded, sip.Message):
+            self._announce_sip(decoded)
+
+    def _tunnels(self, ies: tuple[gtpv2.Ie, ...], domain: Domain) -> Iterator[Pair]:
+        """The F-TEIDs of stand-ins: TEIDs as recorded, at the stand-ins' addresses."""
+        for ie in ies:
+            if isinstance(ie.value, tuple):
+                yield from self._tunnels(ie.value, Domain.TEID_U)
+            elif ie.type == IeType.F_TEID:
+                yield from self._tunnel(ie, domain)
+
+    def _tunnel(self, ie: gtpv2.Ie, domain: Domain) -> Iterator[Pair]:
+        try:
+            tunnel = FTeid.decode(ie.octets)
+        except DecodeError:
+            return
+        kind, address = tunnel.interface_type, tunnel.address
+        owner = OWNERS.get(kind)
+        if owner is None or not address:
+            return
+        if owner in self._theirs:
+            if owner in self._setting.roles and self.translation.learnt(Domain.ADDRESS, address, str(kind)) is None:
+                here = self._setting.target(owner).address
+                yield Pair(Domain.ADDRESS, address, here, str(kind), str(kind))
+            return
+        here = self._setting.stand_ins.address(owner)
+        yield Pair(Domain.ADDRESS, address, here, str(kind), str(kind))
+        scopes = teid_scope(kind, address), teid_scope(kind, here)
+        yield Pair(domain, tunnel.teid, tunnel.teid, *scopes)
+
+    def _announce_session(self, message: SignallingMessage, decoded: diameter.Message) -> None:
+        session = decoded.value_of(avp.SESSION_ID)
+        if not decoded.is_request or not session or self.translation.edge(Domain.SESSION_ID, session) is not None:
+            return
+        self._sessions = (self._sessions + 1) & 0xFFFFFFFF
+        name = self._names.get(message.from_nf.role)
+        host = name.host if name is not None else session.partition(";")[0]
+        new = f"{host};{int(self._run, 16)};{self._sessions}"  # RFC 6733 clause 8.8
+        self.translation.learn([Pair(Domain.SESSION_ID, session, new)])
+
+    def _announce_sip(self, decoded: sip.Message) -> None:
+        translation = self.translation
+        call = decoded.first("Call-ID")
+        if call and translation.edge(Domain.CALL_ID, call) is None:
+            translation.learn([Pair(Domain.CALL_ID, call, f"{self._run}-{call}")])
+        if not decoded.is_request:
+            return
+        for value in decoded.values("Via"):
+            branch = sip.parse_via(value).branch
+            known = self._context.sip.via(value) != value or translation.edge(Domain.BRANCH, branch) is not None
+            if branch and not known:
+                translation.learn([Pair(Domain.BRANCH, branch, f"{branch}.{self._run}")])
+
+    # What the stand-ins say of themselves.
+
+    def _dressed(self, message: SignallingMessage, made: Message) -> Message:
+        if isinstance(made, gtpv2.Message):
+            return self._recovered(made)
+        if isinstance(made, diameter.Message):
+            return self._named(message, made)
+        if isinstance(made, sip.Message):
+            return self._placed(message, made)
+        return made
+
+    def _recovered(self, made: gtpv2.Message) -> gtpv2.Message:
+        if not any(ie.type == IeType.RECOVERY and ie.octets != bytes((self._restart_counter,)) for ie in made.ies):
+            return made
+        new = Recovery(self._restart_counter).encode()
+        return replace(made, ies=tuple(replace(ie, value=new) if ie.type == IeType.RECOVERY else ie for ie in made.ies))
+
+    def _named(self, message: SignallingMessage, made: diameter.Message) -> diameter.Message:
+        name = self._names.get(message.from_nf.role)
+        if name is None:
+            return made
+        new = {avp.ORIGIN_HOST.code: avp.ORIGIN_HOST(name.host), avp.ORIGIN_REALM.code: avp.ORIGIN_REALM(name.realm)}
+        avps = tuple(
+            new[one.code] if one.code in new and not one.vendor else one
+            for one in made.avps
+            if not (made.is_request and one.code == _ROUTE_RECORD and not one.vendor)
+        )
+        return replace(made, avps=avps)
+
+    def _placed(self, message: SignallingMessage, made: sip.Message) -> sip.Message:
+        for name in _OWN_ROUTES:
+            made = with_each_value(made, name, self.translation.text)
+        if message.from_nf.role is Role.UE:
+            made = _without_security_agreement(made)
+        if made.is_request:
+            made = with_values(made, "Via", [_over_udp(made.first("Via")), *made.values("Via")[1:]])
+        return made
+
+
+def _without_security_agreement(made: sip.Message) -> sip.Message:
+    """A stand-in for a UE has no IPsec (TS 33.203); it does not offer it."""
+    made = made.remove("Security-Client", "Security-Verify")
+    for name in _OPTION_TAGS:
+        kept = [value for value in made.values(name) if value.lower() != _SECURITY_AGREEMENT]
+        made = with_values(made, name, kept) if kept else made.remove(name)
+    return made
+
+
+def _over_udp(via: str) -> str:
+    """A Via value of a message that goes over UDP."""
+    return via.replace("SIP/2.0/TCP", "SIP/2.0/UDP", 1).replace("SIP/2.0/TLS", "SIP/2.0/UDP", 1)
