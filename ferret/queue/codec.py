@@ -1,6 +1,6 @@
 """A captured message as octets, for the queue and the journal: compact, versioned, quick.
 
-Big-endian. Version 1:
+Big-endian. Version 2:
 
     octet 0      version
     octet 1      protocol (index into PROTOCOLS)
@@ -15,7 +15,10 @@ Big-endian. Version 1:
     44-47        frame
     48           length of the source address, 49 of the destination address, 50 of the agent's name
     51           number of tunnel endpoints; each follows the names as port (2), length (1), address
+    52-59        epoch of the agent's run (`CapturedMessage.epoch`)
     then         source address, destination address, agent (UTF-8), tunnel endpoints, and the message to the end
+
+Version 1 lacks the epoch; it is read, and written where there is none (a capture file).
 """
 
 from __future__ import annotations
@@ -26,12 +29,14 @@ from ferret.errors import RecordError
 from ferret.protocols.summary import Protocol
 from ferret.records.message import CapturedMessage, Endpoint, Flaw
 
-VERSION = 1
+VERSION = 2
+WITHOUT_EPOCH = 1
 PROTOCOLS = (Protocol.GTPV2, Protocol.DIAMETER, Protocol.SIP, Protocol.S1AP)
 TRANSPORTS = ("none", "udp", "tcp", "sctp")
 FLAWS = (Flaw.CUT, Flaw.HOLE_BEFORE, Flaw.UNDECODABLE)
 
 _HEAD = Struct(">BBBBqHHQiqqIBBBB")
+_EPOCH = Struct(">Q")
 _TUNNEL_END = Struct(">HB")
 _PROTOCOL_NUMBERS = {protocol: number for number, protocol in enumerate(PROTOCOLS)}
 _TRANSPORT_NUMBERS = {transport: number for number, transport in enumerate(TRANSPORTS)}
@@ -45,7 +50,7 @@ def encode_captured(message: CapturedMessage) -> bytes:
         destination = message.destination.address.encode()
         agent = message.agent.encode()
         head = _HEAD.pack(
-            VERSION,
+            VERSION if message.epoch else WITHOUT_EPOCH,
             _PROTOCOL_NUMBERS[message.protocol],
             _TRANSPORT_NUMBERS[message.transport],
             _flaw_bits(message.flaws) if message.flaws else 0,
@@ -62,6 +67,8 @@ def encode_captured(message: CapturedMessage) -> bytes:
             len(agent),
             len(message.tunnel),
         )
+        if message.epoch:
+            head += _EPOCH.pack(message.epoch)
         tunnel = _encode_tunnel(message.tunnel) if message.tunnel else b""
     except (error, KeyError, UnicodeEncodeError) as fault:
         raise RecordError(f"a captured message does not fit the queue's format: {fault}") from fault
@@ -78,10 +85,14 @@ def decode_captured(octets: bytes) -> CapturedMessage:
 
 def _decode(octets: bytes) -> CapturedMessage:
     fields = _HEAD.unpack_from(octets)
-    if fields[0] != VERSION:
+    if fields[0] not in (VERSION, WITHOUT_EPOCH):
         raise RecordError(f"a queued message has format version {fields[0]}; this FERRET reads {VERSION}")
     _, protocol, transport, flaws, at, source_port, destination_port, number, stream, ssn, teid, frame = fields[:12]
-    source_end = _HEAD.size + fields[12]
+    begin, epoch = _HEAD.size, 0
+    if fields[0] == VERSION:
+        (epoch,) = _EPOCH.unpack_from(octets, begin)
+        begin += _EPOCH.size
+    source_end = begin + fields[12]
     destination_end = source_end + fields[13]
     position = destination_end + fields[14]
     if position > len(octets):
@@ -93,7 +104,7 @@ def _decode(octets: bytes) -> CapturedMessage:
     return CapturedMessage(
         protocol=PROTOCOLS[protocol],
         captured_at_ns=at,
-        source=Endpoint(octets[_HEAD.size : source_end].decode(), source_port),
+        source=Endpoint(octets[begin:source_end].decode(), source_port),
         destination=Endpoint(octets[source_end:destination_end].decode(), destination_port),
         octets=octets[position:],
         agent=agent,
@@ -105,6 +116,7 @@ def _decode(octets: bytes) -> CapturedMessage:
         tunnel_teid=teid,
         frame=frame,
         flaws=_FLAW_SETS[flaws],
+        epoch=epoch,
     )
 
 

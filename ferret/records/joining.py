@@ -40,6 +40,12 @@ class Sighting(NamedTuple):
     agent: str
     number: int
     at_ns: int
+    epoch: int = 0  # the agent's run that `number` counts in
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands among all that its agent saw: runs follow each other."""
+        return self.epoch, self.number
 
 
 @dataclass(slots=True)
@@ -90,7 +96,7 @@ def join(messages: Iterable[Decoded], ends: Ends = by_address) -> list[Joined]:
         by_vantage[_Vantage(captured.agent, (captured.tunnel, captured.tunnel_teid))].append(decoded)
     joined: dict[Hashable, Joined] = {}
     for vantage in sorted(by_vantage, key=repr):
-        _join_vantage(sorted(by_vantage[vantage], key=lambda d: d.captured.number), joined, ends)
+        _join_vantage(sorted(by_vantage[vantage], key=lambda d: (d.captured.epoch, d.captured.number)), joined, ends)
     return _without_repeated_diameter(list(joined.values()))
 
 
@@ -135,11 +141,11 @@ def _add_sighting(joined: dict[Hashable, Joined], key: Hashable, decoded: Decode
     elif _worth(captured, one) > _worth(one.captured, one):
         one.decoded = decoded
     one.copies += 1
-    sighting = Sighting(captured.agent, captured.number, captured.captured_at_ns)
+    sighting = Sighting(captured.agent, captured.number, captured.captured_at_ns, captured.epoch)
     known = one.sightings.get(captured.agent)
     # Through two tunnels: it was sent when first seen, and has arrived when last seen.
     arrives = captured.agent == one.receiver != one.sender
-    if known is None or (sighting.number > known.number) == arrives:
+    if known is None or (sighting.place > known.place) == arrives:
         one.sightings[captured.agent] = sighting
 
 

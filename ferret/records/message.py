@@ -85,7 +85,7 @@ class CapturedMessage:
     destination: Endpoint
     octets: bytes
     agent: str = ""  # the NF address that the agent stands beside
-    number: int = 0  # counts up by one within the agent: what makes a hole visible
+    number: int = 0  # counts up by one within the agent's run: what makes a hole visible
     transport: str = "udp"  # udp, tcp, sctp, none
     stream: int = -1  # SCTP stream identifier; -1 elsewhere
     stream_sequence: int = -1  # SCTP SSN (or MID); -1 elsewhere
@@ -93,6 +93,7 @@ class CapturedMessage:
     tunnel_teid: int = -1  # GTP-U TEID of that tunnel
     frame: int = 0  # number of the frame in a file (from 1) that completed it; 0 live
     flaws: tuple[Flaw, ...] = ()
+    epoch: int = 0  # the agent's run: its start in ns, the last 8 bits which of its processes; 0: not known, a file
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Each time an agent saw a message is an event. What is certain of events:
 
-1. Within one agent, the order of capture.
+1. Within one agent's run, the order of capture (each of its processes counts as a run of its own).
 2. The sender's event of a message comes before the receiver's.
 3. A response comes after its request.
 4. Where no agent saw both: a protocol counter (GTPv2-C sequence number, Diameter hop-by-hop identifier, CSeq, SCTP
@@ -31,6 +31,7 @@ from ferret.records.matching import unique_pairs
 class _Event(NamedTuple):
     at_ns: int  # by the common clock
     agent: str
+    epoch: int
     number: int
     message: int  # position
 
@@ -70,7 +71,7 @@ class _Graph:
 def _events(messages: Sequence[Joined], offsets: dict[str, int]) -> tuple[list[_Event], list[int]]:
     """All events, sorted by what breaks ties, and for each message the event that it stands at."""
     events = sorted(
-        _Event(seen.at_ns - offsets[seen.agent], seen.agent, seen.number, position)
+        _Event(seen.at_ns - offsets[seen.agent], seen.agent, seen.epoch, seen.number, position)
         for position, one in enumerate(messages)
         for seen in one.sightings.values()
     )
@@ -89,10 +90,10 @@ def _place(one: Joined) -> Sighting:
 
 
 def _chain_agents(events: Sequence[_Event], graph: _Graph) -> None:
-    agents: dict[str, list[int]] = defaultdict(list)
+    runs: dict[tuple[str, int], list[int]] = defaultdict(list)
     for number, event in enumerate(events):
-        agents[event.agent].append(number)
-    for numbers in agents.values():
+        runs[event.agent, event.epoch].append(number)
+    for numbers in runs.values():
         numbers.sort(key=lambda number: events[number].number)
         for before, after in pairwise(numbers):
             graph.add(before, after)

@@ -28,6 +28,7 @@ from ferret.records.recording import Belonging, Recording, build_recordings
 from ferret.records.services import Instance, Services
 
 Resolve: TypeAlias = Callable[[Endpoint, CapturedMessage], Node]
+_Run: TypeAlias = tuple[str, int]  # agent and epoch: numbers count within it
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,21 +181,34 @@ def _subscribers(
 
 def _gaps(captured: Sequence[CapturedMessage], ordered: Sequence[Joined]) -> list[Hole]:
     """Numbers that an agent left out: messages that it has seen and that did not arrive."""
-    reached: dict[str, dict[int, int]] = defaultdict(dict)
+    reached: dict[_Run, dict[int, int]] = defaultdict(dict)
     for position, one in enumerate(ordered):
         for seen in one.sightings.values():
-            reached[seen.agent][seen.number] = position + 1
-    numbers: dict[str, set[int]] = defaultdict(set)
+            reached[seen.agent, seen.epoch][seen.number] = position + 1
+    numbers: dict[_Run, set[int]] = defaultdict(set)
     for message in captured:
-        numbers[message.agent].add(message.number)
+        numbers[message.agent, message.epoch].add(message.number)
     holes = []
-    for agent, its in sorted(numbers.items()):
-        place = 0
-        for before, after in pairwise(sorted(its)):
-            place = max(place, reached[agent].get(before, 0))
+    for (agent, epoch), its in sorted(numbers.items()):
+        begun = _last_of_earlier_runs(agent, epoch, reached)
+        place, counted = begun or 0, sorted(its)
+        if begun is not None:
+            holes.append(Hole(f"what passed while the agent at {agent} was started again", begun, agent))
+            counted = [0, *counted]
+        for before, after in pairwise(counted):
+            place = max(place, reached[agent, epoch].get(before, 0))
             if after - before > 1:
                 holes.append(Hole(f"{after - before - 1} message(s) of the agent at {agent or '?'}", place, agent))
     return holes
+
+
+def _last_of_earlier_runs(agent: str, epoch: int, reached: Mapping[_Run, Mapping[int, int]]) -> int | None:
+    """Behind which message an agent was started again; None where this is its first run that is known.
+
+    Several processes of one agent are one run (`CapturedMessage.epoch`).
+    """
+    earlier = [its for (name, run), its in reached.items() if name == agent and run >> 8 < epoch >> 8 and its]
+    return max((max(its.values()) for its in earlier), default=None)
 
 
 def _damage(ordered: Sequence[Joined], gaps: Sequence[Hole]) -> tuple[str, ...]:

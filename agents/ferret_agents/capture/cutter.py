@@ -66,6 +66,11 @@ class Cutter:
         """Whether it holds the beginning of a message."""
         return self._synced and bool(self._buffer)
 
+    @property
+    def held(self) -> int:
+        """How many octets of it wait for more."""
+        return len(self._buffer)
+
     def take(self, octets: bytes, frame: int, captured_at_ns: int, *, pushed: bool) -> None:
         """The next octets of the stream. `pushed`: the sender had no more to say just then (TCP PSH)."""
         self.offset += len(octets)

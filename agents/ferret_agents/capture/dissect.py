@@ -122,6 +122,11 @@ class Dissector:
         out, self._out = self._out, []
         return out
 
+    @property
+    def waiting_octets(self) -> int:
+        """How many octets wait in reassembly."""
+        return self._fragments.waiting_octets + self._tcp.waiting_octets + self._sctp.waiting_octets
+
     def _sweep(self) -> None:
         self._swept = self._clock
         self._fragments.expire(self._clock)

@@ -196,6 +196,11 @@ class Defragmenter:
         self._octets = 0
         self._done: dict[Hashable, bytes] = {}  # what was put together lately: its fragments may be seen again
 
+    @property
+    def waiting_octets(self) -> int:
+        """How many octets wait for others."""
+        return self._octets
+
     def add(self, key: Hashable, packet: Packet, payload: bytes, frame: int, clock: int) -> Whole | str | None:
         """Take a fragment. A datagram when that completes it, None while it waits, a string when it is of no use.
 

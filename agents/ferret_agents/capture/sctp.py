@@ -177,6 +177,15 @@ class Associations:
             return better(fate, DAMAGED)
         return fate
 
+    @property
+    def waiting_octets(self) -> int:
+        """How many octets of user messages wait for others."""
+        return sum(
+            sum(len(piece.chunk.payload) for piece in direction.pieces.values())
+            + sum(len(one.message.payload) for held in direction.held.values() for one in held.values())
+            for direction in self._directions.values()
+        )
+
     def expire(self, clock: int) -> None:
         """Deliver what has waited too long for the messages before it."""
         for key, direction in list(self._impatient.items()):

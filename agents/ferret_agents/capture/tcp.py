@@ -103,6 +103,11 @@ class TcpStreams:
         self._impatient: dict[Flow, _Half] = {}  # those where segments wait
         self._partial: dict[Flow, _Half] = {}  # those that hold the beginning of a message
 
+    @property
+    def waiting_octets(self) -> int:
+        """How many octets wait for others before them, or for the rest of their message."""
+        return sum(half.waiting_octets + half.cutter.held for half in self._halves.values())
+
     def add(self, flow: Flow, segment: Segment, clock: int) -> str | None:
         """Take a segment; its fate, or None where that will only be known later. `clock`: see `Defragmenter.add`."""
         half = self._halves.pop(flow, None)

@@ -7,8 +7,7 @@
     counters = await agent.stop()
 
 The NF knows nothing of it, and nothing here waits for the queue: what it has no room for waits in bounded memory, and
-beyond that is dropped and counted. Messages are numbered as they are found, so that one which is dropped, or which the
-kernel dropped before anybody saw it, leaves a hole.
+then on disk, and beyond that is dropped and counted.
 """
 
 from __future__ import annotations
@@ -19,29 +18,38 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 import structlog
 
-from ferret.errors import RecordError
 from ferret.queue import MessageQueue
-from ferret.records.message import CapturedMessage
-from ferret_agents.capture.dissect import Dissector
-from ferret_agents.capture.files import Record
 from ferret_agents.live.counters import AgentCounters, Lag
 from ferret_agents.live.delivery import Delivery
 from ferret_agents.live.filter import DEFAULT_PORTS, Wanted
+from ferret_agents.live.intake import Intake
 from ferret_agents.live.interfaces import find_interfaces
 from ferret_agents.live.outbox import BufferLimits, Drop
-from ferret_agents.live.packets import RECEIVE_BUFFER, PacketSource
-from ferret_agents.live.sighting import Encoder, see
+from ferret_agents.live.packets import RECEIVE_BUFFER, PacketSource, SocketSource
+from ferret_agents.live.ring import RingSource
+from ferret_agents.live.spill import Spill
 
-_BATCH: Final = 64  # frames read before the event loop gets its turn
+_BATCH: Final = 256  # frames read before the event loop gets its turn
 _TICK: Final = 0.1  # seconds between two looks at what waits in reassembly and at the kernel's counts
 _DAMAGE_LOGGED: Final = 10  # per tick
 _KINDS: Final = 200  # of ignored frames that are told apart
+_HANDED_OVER: Final = 2.0  # seconds in which the kernel hands its last block over
+_ENCRYPTED: Final = ("esp", "tls", "dtls")  # kinds of ignored frames that nobody can read
 
 _log = structlog.get_logger("ferret.agent")
+
+
+class Capture(StrEnum):
+    """How frames come from the kernel."""
+
+    IMMEDIATE = "immediate"  # each at once, for a system call each
+    BUFFERED = "buffered"  # in blocks, up to `period_ms` late, for next to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,14 @@ class AgentConfig:
     mirrored: bool = False  # the interfaces are mirror ports: others' packets, also inside VXLAN, GRE and ERSPAN
     name: str = ""  # by default the first address: what the recorder knows the NF by
     buffer: BufferLimits = field(default_factory=BufferLimits)
-    receive_buffer: int = RECEIVE_BUFFER  # octets asked of the kernel
+    receive_buffer: int = RECEIVE_BUFFER  # octets asked of the kernel; of the ring, when buffered
+    capture: Capture = Capture.IMMEDIATE
+    period_ms: int = 1  # buffered: how late a frame may be
+    filter: str = ""  # the user's own, in pcap-filter(7)'s language, beside addresses and ports
+    fanout: int | None = None  # sockets of this number share the frames
+    process: int = 0  # which of those that share, from 0: told apart by the epoch
+    spill_directory: Path | None = None  # where messages wait when memory is used up
+    spill_octets: int = 256 << 20
 
     @property
     def agent(self) -> str:
@@ -62,6 +77,11 @@ class AgentConfig:
         if self.name or not self.addresses:
             return self.name or "+".join(self.interfaces)
         return ipaddress.ip_address(self.addresses[0]).compressed
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the kernel filters by. Raises ConfigError for addresses or ports that are none."""
+        return Wanted(self.addresses, self.ports, self.mirrored, self.filter)
 
 
 class LiveAgent:
@@ -82,17 +102,17 @@ class LiveAgent:
         """
         self.config = config
         self.lag = Lag()
+        self.epoch = (clock() & ~0xFF) | (config.process & 0xFF)
         self._clock = clock
-        self._wanted = Wanted(config.addresses, config.ports, config.mirrored)
-        self._addresses, self._packed = _texts_and_octets(config.addresses)
-        self._encoder = Encoder(config.agent)
+        self._wanted = config.wanted
         self._source: PacketSource | None = None
-        self._dissector = Dissector()
-        self._quick: Counter[str] = Counter()  # frames that `see` has dealt with, each a message, by protocol
-        self.delivery = Delivery(config.agent, queue, limits=config.buffer, passed=self._passed, reopen=reopen)
+        self.intake = Intake(config.agent, config.addresses, epoch=self.epoch)
+        spill = Spill(config.spill_directory, config.spill_octets) if config.spill_directory is not None else None
+        self.delivery = Delivery(
+            config.agent, queue, limits=config.buffer, passed=self._passed, reopen=reopen, spill=spill
+        )
         self._outbox = self.delivery.outbox
-        self._number = 0
-        self._foreign = 0
+        self._unfit = 0  # as last counted
         self._damage = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -105,13 +125,25 @@ class LiveAgent:
 
         It belongs to the network namespace that the thread is in now, wherever the agent runs later.
         """
-        if self._source is None:
-            self._source = PacketSource(
+        if self._source is not None:
+            return
+        config, interfaces = self.config, find_interfaces(self.config.interfaces)
+        if config.capture is Capture.BUFFERED:
+            self._source = RingSource(
                 self._wanted,
-                find_interfaces(self.config.interfaces),
-                receive_buffer=self.config.receive_buffer,
-                clock=self._clock,
+                interfaces,
+                ring=config.receive_buffer,
+                period_ms=config.period_ms,
+                fanout=config.fanout,
             )
+            return
+        self._source = SocketSource(
+            self._wanted,
+            interfaces,
+            receive_buffer=config.receive_buffer,
+            fanout=config.fanout,
+            clock=self._clock,
+        )
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Capture, in this event loop. Opens the socket if nobody has. Raises ConfigError."""
@@ -140,16 +172,27 @@ class LiveAgent:
             return self.counters
         source.shut()
         loop.remove_reader(source.fileno())
-        while not source.read(_BATCH, self._take, self._lost):  # noqa: ASYNC110 - others get their turn in between
-            await asyncio.sleep(0)
-        for message in self._dissector.flush():
-            self._offer(message)
-        source.finish(self._lost)
+        await self._read_to_the_end(source)
+        self.intake.flush()
+        source.finish(self.intake.lost)
+        self._hand_on()
         await self.delivery.drain(within)
         self.close()
         counters = self.counters
         _log.info("agent_stopped", **_as_fields(counters))
         return counters
+
+    async def _read_to_the_end(self, source: PacketSource) -> None:
+        """What the kernel has captured, also what it has not handed over yet."""
+        deadline = time.monotonic() + _HANDED_OVER
+        while True:
+            drained = source.read(_BATCH, self.intake.take, self.intake.lost)
+            self._hand_on()
+            if drained:
+                source.update()
+                if not source.unread or time.monotonic() > deadline:
+                    return
+            await asyncio.sleep(0.001 if drained else 0)
 
     def close(self) -> None:
         """Let go of everything at once. What waits is dropped and counted. Closing twice does no harm."""
@@ -162,13 +205,17 @@ class LiveAgent:
                 self._loop = None
             self._source.close()
 
-    def refilter(self, addresses: tuple[str, ...], ports: tuple[int, ...]) -> None:
-        """Capture something else from now on, without losing a frame in between. Raises ConfigError."""
-        wanted = Wanted(addresses, ports, self.config.mirrored)
+    def refilter(self, addresses: tuple[str, ...], ports: tuple[int, ...], expression: str | None = None) -> None:
+        """Capture something else from now on, without losing a frame in between. Raises ConfigError.
+
+        `expression`: the user's own filter; None: as before.
+        """
+        own = self._wanted.expression if expression is None else expression
+        wanted = Wanted(addresses, ports, self.config.mirrored, own)
         if self._source is not None:
             self._source.refilter(wanted)
         self._wanted = wanted
-        self._addresses, self._packed = _texts_and_octets(addresses)
+        self.intake.use(addresses)
 
     # From the interface
 
@@ -177,51 +224,23 @@ class LiveAgent:
         source = self._source
         if source is None:
             return True
-        drained = source.read(_BATCH, self._take, self._lost)
-        self.delivery.flush()
+        drained = source.read(_BATCH, self.intake.take, self.intake.lost)
+        self._hand_on()
         return drained
 
-    def _take(self, record: Record) -> None:
-        sighting = see(record)
-        if sighting is None:
-            for message in self._dissector.feed(record):
-                self._offer(message)
-            return
-        self._quick[sighting.protocol] += 1
-        if self._packed and sighting.source not in self._packed and sighting.destination not in self._packed:
-            self._foreign += 1
-            return
-        self._number += 1
-        octets = self._encoder.encode(sighting, record.captured_at_ns, self._number)
-        self._outbox.offer(octets, record.captured_at_ns)
+    def _hand_on(self) -> None:
+        """Give what was found to the queue."""
+        intake = self.intake
+        if intake.unfit > self._unfit:
+            self._outbox.refuse(Drop.UNFIT, intake.unfit - self._unfit)
+            self._unfit = intake.unfit
+        messages, times = intake.take_batch()
+        if messages:
+            self.delivery.offer(messages, times)
+        self.delivery.flush()
 
-    def _lost(self, frames: int) -> None:
-        """The kernel dropped frames. Each may have been a message: the hole is at least as wide."""
-        self._number += frames
-
-    def _offer(self, message: CapturedMessage) -> None:
-        if self._addresses and not self._is_ours(message):
-            self._foreign += 1
-            return
-        self._number += 1
-        try:
-            octets = self._encoder.sign(message, self._number)
-        except RecordError:
-            self._outbox.refuse(Drop.UNFIT)
-            return
-        self._outbox.offer(octets, message.captured_at_ns)
-
-    def _is_ours(self, message: CapturedMessage) -> bool:
-        """Whether it is from or to the NF, or from within a tunnel of its."""
-        ours = self._addresses
-        return (
-            message.source.address in ours
-            or message.destination.address in ours
-            or any(end.address in ours for end in message.tunnel)
-        )
-
-    def _passed(self, captured_at_ns: int) -> None:
-        self.lag.observe(self._clock() - captured_at_ns)
+    def _passed(self, times: Sequence[int]) -> None:
+        self.lag.observe_all(times, self._clock())
 
     def _tick(self) -> None:
         if self._loop is None or self._source is None:
@@ -229,8 +248,8 @@ class LiveAgent:
         self._timer = self._loop.call_later(_TICK, self._tick)
         now = self._clock()
         if self._readable():
-            for message in self._dissector.expire(now):
-                self._offer(message)
+            self.intake.expire(now)
+            self._hand_on()
         self._source.update()
         self._tell_damage()
         self._tell_loss()
@@ -239,7 +258,7 @@ class LiveAgent:
 
     def _tell_damage(self) -> None:
         """Log what was wrong, a little of it, and forget it: an agent lives for months."""
-        ledger = self._dissector.ledger
+        ledger = self.intake.dissector.ledger
         fresh = len(ledger.damage) + ledger.damage_not_listed
         if fresh:
             for damage in ledger.damage[:_DAMAGE_LOGGED]:
@@ -268,37 +287,39 @@ class LiveAgent:
         """The account at this moment; after `stop` the final one."""
         if self._source is not None:
             self._source.update()
-        source, ledger, outbox = self._source, self._dissector.ledger, self._outbox
+        source, intake, outbox = self._source, self.intake, self._outbox
+        ledger = intake.dissector.ledger
         return AgentCounters(
             agent=self.config.agent,
             kernel_frames=source.seen if source else 0,
             kernel_dropped=source.dropped if source else 0,
             frames=source.frames if source else 0,
-            used=ledger.used + self._quick.total(),
+            used=ledger.used + intake.quick.total(),
             damaged=ledger.damaged,
             ignored=dict(ledger.ignored),
             pending=ledger.pending,
             damage=self._damage + len(ledger.damage) + ledger.damage_not_listed,
             messages=outbox.offered,
-            by_protocol=dict(self._dissector.messages + self._quick),
-            foreign=self._foreign,
+            by_protocol=dict(intake.dissector.messages + Counter({str(one): n for one, n in intake.quick.items()})),
+            foreign=intake.foreign,
             queued=outbox.queued,
             waiting=outbox.waiting,
             waiting_octets=outbox.waiting_octets,
+            on_disk=outbox.on_disk,
+            spilled=outbox.spilled,
+            reassembly_octets=intake.dissector.waiting_octets,
             dropped={str(reason): number for reason, number in outbox.dropped.items()},
             interrupted=source.interrupted if source else 0,
-            last_number=self._number,
+            last_number=intake.number,
+            epoch=self.epoch,
+            by_type=intake.messages_by_type(),
+            unreadable={kind: number for kind, number in ledger.ignored.items() if kind.startswith(_ENCRYPTED)},
         )
 
     @property
     def down(self) -> tuple[str, ...]:
         """The interfaces that nothing can be captured from right now."""
         return self._source.down if self._source is not None else self.config.interfaces
-
-
-def _texts_and_octets(addresses: Sequence[str]) -> tuple[frozenset[str], frozenset[bytes]]:
-    parsed = [ipaddress.ip_address(one) for one in addresses]
-    return frozenset(one.compressed for one in parsed), frozenset(one.packed for one in parsed)
 
 
 def _as_fields(counters: AgentCounters) -> dict[str, object]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -99,6 +100,17 @@ class Assembler:
         """Go on at a label where the comparison of A with k does not hold."""
         self._code.append(Instruction(op, 1, 0, k & 0xFFFFFFFF))
         self.jump(label)
+
+    def include(self, program: Sequence[Instruction], accept: str, reject: str) -> None:
+        """Another whole program; where it would return, it goes on at `accept` or `reject`.
+
+        Its conditional jumps reach as far as before: a return takes one instruction here as well.
+        """
+        for one in program:
+            if one.code == Op.RETURN:
+                self.jump(accept if one.k else reject)
+            else:
+                self._code.append(one)
 
     def program(self) -> tuple[Instruction, ...]:
         """The finished program. Raises ConfigError where it is longer than the kernel takes."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Mapping
+import operator
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,7 @@ LAG_BOUNDS_NS: Final = tuple(
     for seconds in (50e-6, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 )
 """Upper bounds of the histogram of lag, in nanoseconds; what is beyond the last has a place of its own."""
+_FEW: Final = 16
 
 
 class Lag:
@@ -26,6 +28,21 @@ class Lag:
         nanoseconds = max(nanoseconds, 0)
         self.counts[bisect_left(LAG_BOUNDS_NS, nanoseconds)] += 1
         self.sum_ns += nanoseconds
+
+    def observe_all(self, times: Sequence[int], now: int) -> None:
+        """Take one more for each of these times of capture, all passed on at `now`; ns since the epoch."""
+        if len(times) < _FEW:
+            for at in times:
+                self.observe(now - at)
+            return
+        ordered = sorted(times, reverse=True)  # nearly sorted already, so this is quick
+        self.sum_ns += max(0, now * len(times) - sum(times))
+        below = 0
+        for place, bound in enumerate(LAG_BOUNDS_NS):
+            reached = bisect_right(ordered, bound - now, below, key=operator.neg)
+            self.counts[place] += reached - below
+            below = reached
+        self.counts[-1] += len(ordered) - below
 
     def quantile(self, share: float) -> int:
         """The bound in nanoseconds below which that share of messages lies; 0 where there is none."""
@@ -61,11 +78,17 @@ class AgentCounters:
     by_protocol: Mapping[str, int]
     foreign: int  # messages of others that the filter could not tell apart; not offered
     queued: int
-    waiting: int
-    waiting_octets: int
+    waiting: int  # in memory and on disk
+    waiting_octets: int  # in memory
+    on_disk: int  # messages of these that wait in the spill file
+    spilled: int  # messages that had to wait there, ever
+    reassembly_octets: int  # octets that wait in reassembly
     dropped: Mapping[str, int]  # by reason
     interrupted: int  # how often an interface went down
     last_number: int  # of the last message, drops and holes included
+    epoch: int  # of this run
+    by_type: Mapping[tuple[str, str], int]  # messages of the NF, by protocol and type
+    unreadable: Mapping[str, int]  # frames that are encrypted, by what with
 
     @property
     def unread(self) -> int:

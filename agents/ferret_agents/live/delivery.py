@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 
 from ferret.queue import MessageQueue, QueueError
 from ferret_agents.live.outbox import BufferLimits, Outbox
+from ferret_agents.live.spill import Spill
 
 _RETRY: Final = 0.001  # seconds, where a queue has room but not enough
 _REOPEN: Final = 1.0  # seconds between two looks for the queue
@@ -30,11 +31,12 @@ class Delivery:
         queue: MessageQueue | None,
         *,
         limits: BufferLimits,
-        passed: Callable[[int], None],
+        passed: Callable[[Sequence[int]], None],
         reopen: Callable[[], MessageQueue] | None = None,
+        spill: Spill | None = None,
     ) -> None:
         """`reopen` opens the queue where there is none yet, or anew; what it opens is closed at the end."""
-        self.outbox = Outbox(queue, limits, passed)
+        self.outbox = Outbox(queue, limits, passed, spill)
         self._agent = agent
         self._reopen = reopen
         self._reopened: MessageQueue | None = None
@@ -62,6 +64,13 @@ class Delivery:
         self._loop = loop
         self.look_for_queue()
 
+    def offer(self, messages: Sequence[bytes], times: Sequence[int]) -> None:
+        """Take messages and when each was captured (ns): into the queue where that has room, else they wait."""
+        queue = self.outbox.queue
+        if self._reopen is not None and queue is not None and _was_removed(queue):
+            self._leave_queue()
+        self.outbox.offer_many(messages, times)
+
     def flush(self) -> int:
         """Put into the queue what waits; if some stays, come back when there is room. How many messages went in."""
         outbox = self.outbox
@@ -87,7 +96,7 @@ class Delivery:
 
     def close(self) -> None:
         """Drop what waits, let go of the queue. Closing twice does no harm."""
-        self.outbox.give_up()
+        self.outbox.close()
         self._stop_watching()
         if self._retry is not None:
             self._retry.cancel()

@@ -8,6 +8,9 @@ too much costs a little time; the dissector finds out what it is.
 At a mirror port (`mirrored`) the NF's addresses are inside: GRE, ERSPAN and VXLAN of any addresses are let through, and
 fragments that could be of theirs.
 
+A user's own expression (pcap-filter(7)) narrows that further, but only for whole packets whose ports could be seen: it
+cannot tear a datagram, a stream or a tunnel apart.
+
 GTP-U is let through where port 2152 is among the ports, and of it only the packets that could be signalling: those
 inside with one of the ports, and all of which that cannot be seen. So the user plane stays in the kernel.
 """
@@ -21,6 +24,7 @@ from dataclasses import dataclass
 
 from ferret.errors import ConfigError
 from ferret_agents.live.bpf import INTERFACE_INDEX, PACKET_TYPE, Assembler, Instruction, Op
+from ferret_agents.live.expression import compile_expression
 
 ETHERNET, RAW_IP = 1, 101  # LINKTYPE_ETHERNET, LINKTYPE_RAW
 WHOLE_FRAME = 0x40000  # octets; more than any frame has
@@ -60,6 +64,7 @@ class Wanted:
     addresses: tuple[str, ...]  # IPv4 and IPv6; none: any
     ports: tuple[int, ...] = DEFAULT_PORTS  # none: any
     mirrored: bool = False  # also what others have packed into GRE, ERSPAN or VXLAN, between whomever
+    expression: str = ""  # of the user, pcap-filter(7): of what has one of the ports, only this
 
     def __post_init__(self) -> None:
         for address in self.addresses:
@@ -75,16 +80,24 @@ class Wanted:
 def build(wanted: Wanted, interfaces: Sequence[Interface]) -> tuple[Instruction, ...]:
     """The program for a socket that is bound to one interface, or, where there are several, to none.
 
-    Raises ConfigError where it becomes longer than the kernel takes.
+    Raises ConfigError where it becomes longer than the kernel takes, and for a user's expression that says nothing.
     """
-    return _Builder(wanted).build(interfaces)
+    own: tuple[Instruction, ...] = ()
+    if wanted.expression:
+        link_types = {interface.link_type for interface in interfaces}
+        if len(link_types) > 1:
+            raise ConfigError("a filter expression needs interfaces of one kind: give each a section of its own")
+        own = compile_expression(wanted.expression, link_types.pop())
+    return _Builder(wanted, own).build(interfaces)
 
 
 class _Builder:
     """Writes the program from top to bottom. X holds where the header that is looked at begins."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, own: Sequence[Instruction] = ()) -> None:
         self._wanted = wanted
+        self._own = own
+        self._matched = "own" if own else "accept"  # where a packet goes whose ports can be seen, and are right
         parsed = sorted({ipaddress.ip_address(address) for address in wanted.addresses}, key=lambda a: a.packed)
         self._ipv4 = [address.packed for address in parsed if address.version == 4]
         self._ipv6 = [address.packed for address in parsed if address.version == 6]
@@ -100,6 +113,10 @@ class _Builder:
         self._udp()
         self._tunnel()
         self._look_at_ports()
+        if self._own:
+            asm = self._asm
+            asm.label("own")
+            asm.include(self._own, "accept", "reject")
         self._asm.label("accept")
         self._asm.emit(Op.RETURN, WHOLE_FRAME)
         self._asm.label("reject")
@@ -279,7 +296,7 @@ class _Builder:
         asm = self._asm
         asm.label("udp")
         if not self._ports:
-            asm.jump("accept")
+            asm.jump(self._matched)
             return
         self._either_port(_UDP_ENCAPSULATIONS, "accept")
         if GTPU_PORT in self._ports:
@@ -325,7 +342,7 @@ class _Builder:
         asm = self._asm
         asm.label("ports")
         if not self._ports:
-            asm.jump("accept")
+            asm.jump(self._matched)
             return
-        self._either_port(self._ports, "accept")
+        self._either_port(self._ports, self._matched)
         asm.jump("reject")

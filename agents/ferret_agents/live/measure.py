@@ -20,7 +20,7 @@ import struct
 import subprocess
 import time
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -102,6 +102,9 @@ class _ExactLag(Lag):
 
     def observe(self, nanoseconds: int) -> None:
         self.values.append(nanoseconds)
+
+    def observe_all(self, times: Sequence[int], now: int) -> None:
+        self.values.extend([now - at for at in times])
 
     def quantile(self, share: float) -> int:
         ranked = sorted(self.values)

@@ -1,32 +1,42 @@
-"""The hot path: from a frame with one whole UDP datagram to the octets for the queue, without any object in between.
+"""The hot path: most frames hold exactly one GTPv2-C or SIP message in one UDP datagram, over Ethernet and IPv4.
 
-Most signalling that an agent sees is GTPv2-C or SIP in an unfragmented datagram on Ethernet. For that `Sighting` does
-what the dissector and `encode_captured` do together, in a fraction of the time; whatever is the least bit different
-(VLAN tags, IPv6, options, fragments, tunnels, several messages, anything that cannot be read) it leaves to them.
+`HotPath` finds that message with two looks at the frame and puts what the queue needs in front of it: what is the same
+for all messages between two sockets is made once and remembered. The dissector would find the same message, and
+`encode_captured` would make the same octets of it; tests compare them. Every other frame (VLAN tags, IPv6, options,
+fragments, tunnels, several messages, anything that cannot be read) it leaves to them.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from ferret.errors import ConfigError
 from ferret.protocols.gtpv2.names import MESSAGE_NAMES
 from ferret.protocols.summary import Protocol
-from ferret.queue.codec import PROTOCOLS, TRANSPORTS, VERSION, encode_captured
+from ferret.queue.codec import PROTOCOLS, TRANSPORTS, VERSION, WITHOUT_EPOCH, encode_captured
 from ferret.records.message import CapturedMessage
 from ferret_agents.capture import esp, overlay, tunnel
 from ferret_agents.capture.classify import GTPC_PORT, Found, datagram
 from ferret_agents.capture.dissect import SCTP_IN_UDP_PORT
-from ferret_agents.capture.files import Record
 from ferret_agents.capture.ip import address_text
-from ferret_agents.live.filter import ETHERNET
+from ferret_agents.live.message_types import METHODS
 
-# Ethernet (its type), IPv4 (version and length, total length, fragment, protocol, addresses), UDP (ports, length)
-_FRAME = struct.Struct(">12xHBxH2xHxB2x4s4sHHH2x")
-_HEAD = struct.Struct(">BBBBqHHQiqqIBBBB")  # of ferret.queue.codec, version 1
-_NUMBER_AT: Final = 16  # where in it the number is, the frame, the lengths of the addresses and of the agent's name
-_FRAME_AT: Final = 44
+# From octet 12 of an Ethernet frame: its type, IPv4 (version and length, total length, fragment, protocol), then
+# addresses and UDP ports together, which say whose datagram it is, and the UDP length.
+_FRAME = struct.Struct(">HBxH2xHxB2x12sH")
+_FRAME_AT: Final = 12
+_PAYLOAD_AT: Final = 42
+_SHORTEST: Final = _PAYLOAD_AT + 1
+_ENDS = struct.Struct(">4s4sHH")
+_FIXED = struct.Struct(">BBBB")  # of ferret.queue.codec: up to the flaws
+_PLACED = struct.Struct(">4sq4sQ")  # these, time, ports, number
+_REST = struct.Struct(">iqqIBBBB")  # stream to the number of tunnel ends
+_EPOCH = struct.Struct(">Q")
+_HEAD_SIZE: Final = _PLACED.size + _REST.size
+_NUMBER_AT: Final = 16  # where in the format the number is, the frame, the lengths of the addresses and of the agent
+_FRAME_NUMBER_AT: Final = 44
 _SOURCE_LENGTH_AT: Final = 48
 _AGENT_LENGTH_AT: Final = 50
 _LONGEST_NAME: Final = 255
@@ -34,46 +44,137 @@ _UDP: Final = TRANSPORTS.index("udp")
 _PROTOCOL_NUMBERS: Final = {protocol: number for number, protocol in enumerate(PROTOCOLS)}
 _SPECIAL_PORTS: Final = frozenset((tunnel.PORT, esp.UDP_PORT, SCTP_IN_UDP_PORT, overlay.VXLAN_PORT))
 _NUMBER = struct.Struct(">Q")
+_METHODS: Final = frozenset(method.encode() for method in METHODS)
+_MOST_FLOWS: Final = 65_536
 
 
-class Sighting(NamedTuple):
-    """One message in a frame, and where it is from."""
+@dataclass(slots=True)
+class Flow:
+    """Datagrams between two sockets, one way."""
 
-    protocol: Protocol
-    source: bytes  # addresses as in the packet
-    destination: bytes
+    is_plain: bool  # no port of a tunnel
+    is_gtpc: bool
+    is_ours: bool  # from or to the agent's NF
+    ports: bytes
     source_port: int
     destination_port: int
-    octets: bytes
+    fixed: dict[Protocol, bytes]  # the first octets of the queue's format
+    rest: bytes  # what is between the number and the message
 
 
-def see(record: Record) -> Sighting | None:
-    """The message in a frame, if it is exactly one in one whole UDP datagram over IPv4; None: ask the dissector."""
-    frame = record.octets
-    if record.link_type != ETHERNET or len(frame) < _FRAME.size or record.wire_length != len(frame):
-        return None
-    kind, version, total, fragment, protocol, source, destination, source_port, destination_port, length = (
-        _FRAME.unpack_from(frame)
-    )
-    if (
-        kind != 0x0800
-        or version != 0x45
-        or protocol != 17
-        or fragment & 0x3FFF
-        or length != total - 20
-        or length < 9
-        or total + 14 > len(frame)
-        or source_port in _SPECIAL_PORTS
-        or destination_port in _SPECIAL_PORTS
-    ):
-        return None
-    octets = frame[_FRAME.size : 14 + total]
-    if (source_port == GTPC_PORT or destination_port == GTPC_PORT) and _is_one_gtpv2(octets):
-        return Sighting(Protocol.GTPV2, source, destination, source_port, destination_port, octets)
-    found = datagram(source_port, destination_port, octets, 0)
-    if not isinstance(found, Found) or found.fault or found.ends != (len(octets),):
-        return None
-    return Sighting(found.protocol, source, destination, source_port, destination_port, octets)
+class HotPath:
+    """Sees one agent's messages and makes what goes into the queue."""
+
+    def __init__(self, agent: str, *, epoch: int = 0, ours: frozenset[bytes] = frozenset()) -> None:
+        """`ours`: the NF's addresses, in octets; none: everybody's. Raises ConfigError for a name that is too long."""
+        self._agent = agent.encode()
+        if len(self._agent) > _LONGEST_NAME:
+            raise ConfigError(f"an agent's name of {len(self._agent)} octets; {_LONGEST_NAME} are the limit")
+        self._epoch = _EPOCH.pack(epoch) if epoch else b""
+        self._version = VERSION if epoch else WITHOUT_EPOCH
+        self._ours = ours
+        self._flows: dict[bytes, Flow] = {}
+
+    def use(self, ours: frozenset[bytes]) -> None:
+        """The NF has other addresses from now on."""
+        self._ours = ours
+        self._flows.clear()
+
+    def see(self, frame: bytes) -> tuple[Flow, Protocol, bytes] | None:
+        """The message in a whole Ethernet frame, if it is exactly one in a datagram; None: ask the dissector."""
+        if len(frame) < _SHORTEST:
+            return None
+        kind, version, total, fragment, protocol, ends, length = _FRAME.unpack_from(frame, _FRAME_AT)
+        if (
+            protocol != 17
+            or kind != 0x0800
+            or version != 0x45
+            or fragment & 0x3FFF
+            or length != total - 20
+            or length < 9
+            or total + 14 > len(frame)
+        ):
+            return None
+        flow = self._flows.get(ends) or self._learn(ends)
+        if not flow.is_plain:
+            return None
+        octets = frame[_PAYLOAD_AT : 14 + total]
+        if flow.is_gtpc and _is_one_gtpv2(octets):
+            return flow, Protocol.GTPV2, octets
+        if not flow.is_gtpc and is_one_sip(octets):
+            return flow, Protocol.SIP, octets
+        found = datagram(flow.source_port, flow.destination_port, octets, 0)
+        if not isinstance(found, Found) or found.fault or found.ends != (len(octets),):
+            return None
+        return flow, found.protocol, octets
+
+    def encode(self, flow: Flow, protocol: Protocol, octets: bytes, captured_at_ns: int, number: int) -> bytes:
+        """The same octets that `encode_captured` makes of the same message."""
+        return _PLACED.pack(flow.fixed[protocol], captured_at_ns, flow.ports, number) + flow.rest + octets
+
+    def _learn(self, ends: bytes) -> Flow:
+        if len(self._flows) >= _MOST_FLOWS:
+            self._flows.clear()
+        source, destination, source_port, destination_port = _ENDS.unpack(ends)
+        names = (address_text(source).encode(), address_text(destination).encode())
+        lengths = (len(names[0]), len(names[1]), len(self._agent), 0)
+        flow = self._flows[ends] = Flow(
+            is_plain=_SPECIAL_PORTS.isdisjoint((source_port, destination_port)),
+            is_gtpc=GTPC_PORT in (source_port, destination_port),
+            is_ours=not self._ours or source in self._ours or destination in self._ours,
+            ports=ends[8:],
+            source_port=source_port,
+            destination_port=destination_port,
+            fixed={one: _FIXED.pack(self._version, number, _UDP, 0) for one, number in _PROTOCOL_NUMBERS.items()},
+            rest=b"".join((_REST.pack(-1, -1, -1, 0, *lengths), self._epoch, *names, self._agent)),
+        )
+        return flow
+
+    def sign(self, message: CapturedMessage, number: int) -> bytes:
+        """A dissected message, which has no epoch, as the agent's own: with its name and number, without a frame.
+
+        Raises RecordError where a field does not fit. Quicker than making another message of it first.
+        """
+        octets = encode_captured(message)
+        names_end = _HEAD_SIZE + octets[_SOURCE_LENGTH_AT] + octets[_SOURCE_LENGTH_AT + 1]
+        return b"".join(
+            (
+                bytes((self._version,)),
+                octets[1:_NUMBER_AT],
+                _NUMBER.pack(number),
+                octets[_NUMBER_AT + _NUMBER.size : _FRAME_NUMBER_AT],
+                b"\0\0\0\0",
+                octets[_SOURCE_LENGTH_AT:_AGENT_LENGTH_AT],
+                bytes((len(self._agent),)),
+                octets[_AGENT_LENGTH_AT + 1 : _HEAD_SIZE],
+                self._epoch,
+                octets[_HEAD_SIZE:names_end],
+                self._agent,
+                octets[names_end + octets[_AGENT_LENGTH_AT] :],
+            )
+        )
+
+
+def is_one_sip(octets: bytes) -> bool:
+    """Whether it is exactly one SIP message as nearly all are written: a known method, the length that it says."""
+    end = octets.find(b"\r\n")
+    if octets[:8] == b"SIP/2.0 ":
+        if end < 12 or not octets[8:11].isdigit() or octets[11] != 32:
+            return False
+    else:
+        line = octets[:end]
+        method, _, rest = line.partition(b" ")
+        if method not in _METHODS or not 9 <= len(rest) <= 8000 or rest[-8:] != b" SIP/2.0":
+            return False
+        if b"\n" in line or b"\r" in line:
+            return False
+    head = octets.find(b"\r\n\r\n", end)
+    at = octets.find(b"\r\nContent-Length: ", end, head + 2)
+    if head < 0 or at < 0:
+        return False
+    at += 18
+    length = octets[at : octets.find(b"\r\n", at)]
+    return length.isdigit() and len(length) < 9 and int(length) == len(octets) - head - 4
 
 
 def _is_one_gtpv2(octets: bytes) -> bool:
@@ -91,58 +192,3 @@ def _is_one_gtpv2(octets: bytes) -> bool:
     except IndexError:
         return False
     return at == end
-
-
-class Encoder:
-    """Makes what goes into the queue, for one agent."""
-
-    def __init__(self, agent: str) -> None:
-        """Raises ConfigError for a name that the queue's format has no room for."""
-        self._agent = agent.encode()
-        if len(self._agent) > _LONGEST_NAME:
-            raise ConfigError(f"an agent's name of {len(self._agent)} octets; {_LONGEST_NAME} are the limit")
-
-    def encode(self, sighting: Sighting, captured_at_ns: int, number: int) -> bytes:
-        """The same octets that `encode_captured` makes of the same message."""
-        source = address_text(sighting.source).encode()
-        destination = address_text(sighting.destination).encode()
-        head = _HEAD.pack(
-            VERSION,
-            _PROTOCOL_NUMBERS[sighting.protocol],
-            _UDP,
-            0,
-            captured_at_ns,
-            sighting.source_port,
-            sighting.destination_port,
-            number,
-            -1,
-            -1,
-            -1,
-            0,
-            len(source),
-            len(destination),
-            len(self._agent),
-            0,
-        )
-        return b"".join((head, source, destination, self._agent, sighting.octets))
-
-    def sign(self, message: CapturedMessage, number: int) -> bytes:
-        """A dissected message as the agent's own: with its name and number, and without a frame.
-
-        Raises RecordError where a field does not fit. Quicker than making another message of it first.
-        """
-        octets = encode_captured(message)
-        names_end = _HEAD.size + octets[_SOURCE_LENGTH_AT] + octets[_SOURCE_LENGTH_AT + 1]
-        return b"".join(
-            (
-                octets[:_NUMBER_AT],
-                _NUMBER.pack(number),
-                octets[_NUMBER_AT + _NUMBER.size : _FRAME_AT],
-                b"\0\0\0\0",
-                octets[_SOURCE_LENGTH_AT:_AGENT_LENGTH_AT],
-                bytes((len(self._agent),)),
-                octets[_AGENT_LENGTH_AT + 1 : names_end],
-                self._agent,
-                octets[names_end + octets[_AGENT_LENGTH_AT] :],
-            )
-        )

@@ -21,11 +21,23 @@ from ferret_agents.capture.dissect import Dissector
 from ferret_agents.capture.files import Record, open_capture, records
 from ferret_agents.capture.ledger import Ledger
 from ferret_agents.live.bpf import INTERFACE_INDEX, MAX_INSTRUCTIONS, PACKET_TYPE, Instruction, Op, attach
+from ferret_agents.live.expression import compile_expression
 from ferret_agents.live.filter import ETHERNET, RAW_IP, Interface, Wanted, build
 
 OURS4, OURS6, THEIRS4, THEIRS6 = "192.0.2.1", "2001:db8::1", "192.0.2.77", "2001:db8::77"
 ETH = (Interface("eth0", 2),)
 TUN = (Interface("tun0", 3, RAW_IP),)
+
+
+def _has_libpcap() -> bool:
+    try:
+        compile_expression("udp", ETHERNET)
+    except ConfigError:
+        return False
+    return True
+
+
+needs_libpcap = pytest.mark.skipif(not _has_libpcap(), reason="SKIPPED LOUDLY: no libpcap (apt-get install libpcap0.8)")
 
 
 def run(program: Sequence[Instruction], frame: bytes, packet_type: int = 0, interface: int = 2) -> bool:
@@ -402,3 +414,33 @@ def test_hundreds_of_addresses_still_reach_their_place() -> None:
         assert run(program, frame)
         assert kernel(program, [frame]) == [True]
     assert not run(program, ethernet(ipv4(THEIRS4, "10.9.9.9", *udp(1, 5060, SIP))))
+
+
+@needs_libpcap
+def test_the_user_s_own_expression_narrows_what_has_the_ports(namespaces: None) -> None:
+    program = build(Wanted((OURS4,), (2123, 5060), expression="not udp port 5060 and not host 10.1.0.9"), ETH)
+    payload = bytes(1400)
+    gtpc = ethernet(ipv4(OURS4, THEIRS4, *udp(2123, 2123, payload)))
+    sip = ethernet(ipv4(OURS4, THEIRS4, *udp(5060, 5060, payload)))
+    other = ethernet(ipv4(OURS4, "10.1.0.9", *udp(2123, 2123, payload)))
+    assert kernel(program, [gtpc, sip, other]) == [True, False, False]
+
+
+@needs_libpcap
+def test_an_expression_cannot_tear_a_datagram_or_a_tunnel_apart(namespaces: None) -> None:
+    pieces = [ethernet(one) for one in fragments4(OURS4, THEIRS4, *udp(2123, 2123, bytes(3000)), 1400)]
+    vxlan = ethernet(
+        ipv4(
+            OURS4, THEIRS4, *udp(2000, 4789, b"\x08" + bytes(7) + ethernet(ipv4(OURS4, THEIRS4, *udp(2123, 2123, b""))))
+        )
+    )
+    program = build(Wanted((OURS4,), (2123,), expression="udp port 2123 and less 1000"), ETH)
+    assert all(kernel(program, [*pieces, vxlan]))
+
+
+@needs_libpcap
+def test_an_expression_that_says_nothing_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match="the filter 'udp prt 5'"):
+        build(Wanted((OURS4,), expression="udp prt 5"), ETH)
+    with pytest.raises(ConfigError, match="a section of its own"):
+        build(Wanted((OURS4,), expression="udp"), (Interface("a", 1), Interface("b", 2, RAW_IP)))

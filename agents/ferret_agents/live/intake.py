@@ -1,0 +1,126 @@
+"""From frames to messages of one NF, numbered and ready for the queue. Sans-IO: frames and times go in.
+
+Messages are numbered as they are found, so that one which is dropped later, or which the kernel dropped before anybody
+saw it, leaves a hole.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from ferret.errors import RecordError
+from ferret.protocols.summary import Protocol
+from ferret.records.message import CapturedMessage
+from ferret_agents.capture.dissect import Dissector
+from ferret_agents.capture.files import Record
+from ferret_agents.live.filter import ETHERNET
+from ferret_agents.live.message_types import type_of
+from ferret_agents.live.sighting import HotPath
+
+_FRAME_NUMBERS: Final = 0xFFFFFFFF  # then they start anew: the queue's format has 32 bits for them
+
+
+class Batch(NamedTuple):
+    """Messages as the queue wants them, and when each was captured (ns)."""
+
+    messages: list[bytes]
+    times: list[int]
+
+
+class Intake:
+    """Takes frames in the order of their capture; `take_batch` gives the messages found so far."""
+
+    def __init__(self, agent: str, addresses: Sequence[str], *, epoch: int = 0) -> None:
+        """Raises ConfigError for a name that is too long."""
+        self.dissector = Dissector()
+        self.quick: Counter[Protocol] = Counter()  # frames that the hot path has dealt with, each a message
+        self.types: Counter[tuple[Protocol, str]] = Counter()  # messages by type, but for GTPv2-C of the hot path
+        self.gtpv2_types = [0] * 256  # those, by message type
+        self.number = 0  # of the last message, holes included
+        self.foreign = 0  # messages of others that the filter could not tell apart
+        self.unfit = 0  # messages that the queue's format has no room for
+        self._hot = HotPath(agent, epoch=epoch)
+        self._addresses: frozenset[str] = frozenset()
+        self._frames = 0
+        self._messages: list[bytes] = []
+        self._times: list[int] = []
+        self.use(addresses)
+
+    def use(self, addresses: Sequence[str]) -> None:
+        """From now on these are the NF's addresses; none: everybody's."""
+        parsed = [ipaddress.ip_address(one) for one in addresses]
+        self._addresses = frozenset(one.compressed for one in parsed)
+        self._hot.use(frozenset(one.packed for one in parsed))
+
+    def take(self, at_ns: int, frame: bytes, wire_length: int, link_type: int) -> None:
+        """A frame, as the kernel gave it."""
+        found = self._hot.see(frame) if link_type == ETHERNET and wire_length == len(frame) else None
+        if found is None:
+            self._frames = self._frames % _FRAME_NUMBERS + 1
+            self._offer(self.dissector.feed(Record(self._frames, at_ns, link_type, frame, wire_length)))
+            return
+        flow, protocol, octets = found
+        self.quick[protocol] += 1
+        if not flow.is_ours:
+            self.foreign += 1
+            return
+        if protocol is Protocol.GTPV2:
+            self.gtpv2_types[octets[1]] += 1
+        else:
+            self.types[protocol, type_of(protocol, octets)] += 1
+        self.number += 1
+        self._messages.append(self._hot.encode(flow, protocol, octets, at_ns, self.number))
+        self._times.append(at_ns)
+
+    def lost(self, frames: int) -> None:
+        """The kernel dropped frames. Each may have been a message: the hole is at least as wide."""
+        self.number += frames
+
+    def expire(self, now_ns: int) -> None:
+        """Give up what has waited too long in reassembly."""
+        self._offer(self.dissector.expire(now_ns))
+
+    def flush(self) -> None:
+        """No more frames will come."""
+        self._offer(self.dissector.flush())
+
+    def take_batch(self) -> Batch:
+        """The messages found since the last time."""
+        batch = Batch(self._messages, self._times)
+        self._messages, self._times = [], []
+        return batch
+
+    def messages_by_type(self) -> Counter[tuple[str, str]]:
+        """How many messages of which protocol and type were found and are the NF's."""
+        found: Counter[tuple[str, str]] = Counter({(str(one), kind): n for (one, kind), n in self.types.items()})
+        for number, count in enumerate(self.gtpv2_types):
+            if count:
+                found["gtpv2", type_of(Protocol.GTPV2, bytes((0x40, number)))] += count
+        return found
+
+    def _offer(self, messages: Iterable[CapturedMessage]) -> None:
+        for message in messages:
+            if self._addresses and not self._is_ours(message):
+                self.foreign += 1
+                continue
+            self.types[message.protocol, type_of(message.protocol, message.octets)] += 1
+            self.number += 1
+            try:
+                octets = self._hot.sign(message, self.number)
+            except RecordError:
+                self.unfit += 1
+                continue
+            self._messages.append(octets)
+            self._times.append(message.captured_at_ns)
+
+    def _is_ours(self, message: CapturedMessage) -> bool:
+        """Whether it is from or to the NF, or from within a tunnel of its."""
+        ours = self._addresses
+        return (
+            message.source.address in ours
+            or message.destination.address in ours
+            or any(end.address in ours for end in message.tunnel)
+        )
