@@ -13,13 +13,14 @@ import pytest
 
 from ferret.errors import ConfigError
 from ferret.protocols import diameter, sip
-from ferret.records.message import Role
+from ferret.records.message import Interface, Role
 from ferret.transport.endpoint import Address
 from ferret.transport.sctp import SctpTransport, choose
 from ferret.transport.udp import UdpTransport
 from ferret_core.driver.configuration import LabNetwork
 from ferret_core.driver.core_set import CoreSet
 from ferret_core.driver.device import Cell, Device
+from ferret_core.driver.links.sip_link import SipLink
 from ferret_core.driver.places import Places
 from ferret_core.driver.ports import S1AP_PORT
 from ferret_core.driver.socket_network import SocketNetwork
@@ -78,6 +79,16 @@ class Scene:
         await caller.wait_for(Established)
         await called.wait_for(Established)
         return name
+
+    async def ringing(self, called: UserAgentDriver) -> Ringing:
+        """A party is alerted."""
+        return await called.wait_for(Ringing)
+
+    def drop_connections(self, device: Device) -> None:
+        """The P-CSCF's TCP connections with a device end, as if their network had lost them."""
+        link = self.core.nfs[Role.PCSCF].node.links[Interface.GM]
+        assert isinstance(link, SipLink)
+        link.drop_connections(device.address)
 
     def expects(self, address: str, port: int) -> None:
         """A device waits for media."""
@@ -139,14 +150,21 @@ def agent(device: Device) -> UserAgentDriver:
 
 
 @asynccontextmanager
-async def scene(sctp: SctpTransport, network: str = "127.0.140.0/24") -> AsyncIterator[Scene]:
-    """Build everything, and take it down."""
-    lab = LabNetwork(Places.loopback(network))
+async def scene(sctp: SctpTransport, network: str = "127.0.140.0/24", **changes: Any) -> AsyncIterator[Scene]:
+    """Build everything, and take it down. `changes`: of the lab's network."""
+    lab = LabNetwork(Places.loopback(network), **changes)
     core = CoreSet(lab, sctp=sctp, random=lambda role: Random(str(role)))
     mme = lab.places.address(Role.MME)
     enb = Enb(address=lab.places.address(Role.ENB), random=Random(1), mme=mme, plmn=lab.plmn, tac=lab.tac)
     station = EnbDriver(enb, mme=(mme, S1AP_PORT), sctp=sctp)
-    remote = RemoteParty(BOB, lab.sip_address(Role.REMOTE), lab.sip_address(Role.ICSCF), Random(2))
+    remote = RemoteParty(
+        BOB,
+        lab.sip_address(Role.REMOTE),
+        lab.sip_address(Role.ICSCF),
+        Random(2),
+        transport=lab.sip_transport,
+        stream_above=lab.sip_stream_above,
+    )
     made = Scene(lab, core, station, Cell(station), remote)
     for role, nf in core.nfs.items():
         nf.node.tap = _tap(made.spoken.setdefault(role, []))
@@ -179,7 +197,7 @@ def _tap(names: list[str]) -> Callable[[Received | Send], None]:
     return tapped
 
 
-Play = Callable[[Callable[[Scene], Awaitable[None]]], None]
+Play = Callable[..., None]  # a coroutine function on a scene; by name, changes of the lab's network
 
 
 @pytest.fixture(scope="session")
@@ -193,11 +211,11 @@ def sctp_transport() -> SctpTransport:
 
 @pytest.fixture
 def play(sctp_transport: SctpTransport) -> Iterator[Play]:
-    """Plays a coroutine function on a scene of its own, within 20 seconds."""
+    """Plays a coroutine function on a scene of its own, within 20 seconds; by name, changes of the lab's network."""
 
-    def run(act: Callable[[Scene], Awaitable[None]]) -> None:
+    def run(act: Callable[[Scene], Awaitable[None]], **changes: Any) -> None:
         async def whole() -> None:
-            async with asyncio.timeout(20), scene(sctp_transport) as made:
+            async with asyncio.timeout(20), scene(sctp_transport, **changes) as made:
                 await act(made)
 
         asyncio.run(whole())

@@ -55,6 +55,8 @@ class LabNetwork:
     tac: int = 1
     ciphering: tuple[int, ...] = (2, 0)  # EEA in order of preference
     integrity: tuple[int, ...] = (2,)  # EIA
+    sip_transport: str = "UDP"  # between CSCFs, and of devices: "UDP" or "TCP"
+    sip_stream_above: int = 0  # octets: a longer request goes over TCP (RFC 3261 clause 18.1.1 has 1300); 0: none does
 
     @property
     def plmn(self) -> str:
@@ -155,21 +157,27 @@ def _sip(lab: LabNetwork) -> dict[str, Any]:
         **lab.remote_domains(),
     }
     peers = {lab.sip_address(role): str(role) for role in _SIP_ROLES}
-    return {"names": names, "peers": peers | {one: str(Role.REMOTE) for one in lab.remote_domains().values()}}
+    peers |= {one: str(Role.REMOTE) for one in lab.remote_domains().values()}
+    return {"names": names, "peers": peers}
+
+
+def _sip_habits(lab: LabNetwork) -> dict[str, Any]:
+    return {"sip": {"transport": lab.sip_transport, "stream_above": lab.sip_stream_above}}
 
 
 def _pcscf(lab: LabNetwork) -> dict[str, Any]:
     rx = {"origin_host": lab.host(Role.PCSCF), "origin_realm": lab.realm, "destination_realm": lab.realm}
-    return {**_sip(lab), "profile": {"rx": rx, "visited_network_id": lab.ims_domain}}
+    return {**_sip(lab), "profile": {"rx": rx, "visited_network_id": lab.ims_domain, **_sip_habits(lab)}}
 
 
 def _icscf(lab: LabNetwork) -> dict[str, Any]:
-    return {**_sip(lab), "profile": {"cx": _diameter(lab, Role.ICSCF, Role.HSS)}, "scscfs": [lab.scscf_uri]}
+    profile = {"cx": _diameter(lab, Role.ICSCF, Role.HSS), **_sip_habits(lab)}
+    return {**_sip(lab), "profile": profile, "scscfs": [lab.scscf_uri]}
 
 
 def _scscf(lab: LabNetwork) -> dict[str, Any]:
     cx = {**_diameter(lab, Role.SCSCF, Role.HSS), "server_name": lab.scscf_uri}
-    return {**_sip(lab), "profile": {"cx": cx}}
+    return {**_sip(lab), "profile": {"cx": cx, **_sip_habits(lab)}}
 
 
 _CONTEXTS: Final[Mapping[Role, Callable[[LabNetwork], dict[str, Any]]]] = {

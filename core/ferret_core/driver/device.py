@@ -17,9 +17,11 @@ from typing import Final
 import structlog
 
 from ferret.errors import DecodeError, LocalMisuseError
+from ferret.protocols import sip
 from ferret.protocols.gtpv2 import Pco, PcoContainer, PcoId
 from ferret.protocols.gtpv2.tft import PacketFilter, Tft
 from ferret.transport.endpoint import Address
+from ferret_core.driver.bearer_streams import BearerStreams
 from ferret_core.driver.configuration import LabNetwork, LabSubscriber
 from ferret_core.driver.ports import SIP_PORT
 from ferret_core.driver.user_agent import UserAgentDriver
@@ -27,8 +29,8 @@ from ferret_core.enb.driver import Arrival, EnbDriver
 from ferret_core.enb.esm import EpsBearer
 from ferret_core.enb.ue import EmmState, Ue
 from ferret_core.enb.usim import Usim
-from ferret_core.ua import MediaSession, ResourcesWanted, UaConfiguration, UaEvent, UserAgent
-from ferret_core.ua.packets import Datagram, PacketMaker, PacketReader
+from ferret_core.ua import MediaSession, NotRegistered, ResourcesWanted, UaConfiguration, UaEvent, UserAgent
+from ferret_core.ua.packets import TCP, Datagram, PacketMaker, PacketReader, protocol_of
 from ferret_core.user_plane import flow_of, matches
 
 log = structlog.get_logger(__name__)
@@ -82,7 +84,7 @@ class Device:
         self.cell = cell
         self.media: Callable[[Datagram, int, float], None] | None = None
         self.expects = expects
-        self.sip: UserAgentDriver | None = None  # once there is an ims PDN connection
+        self.sip: DeviceAgent | None = None  # once there is an ims PDN connection
         self._lab = lab
         self._random = random
         self._ringing_seconds = ringing_seconds
@@ -138,8 +140,10 @@ class Device:
             domain=lab.ims_domain,
             ringing_seconds=self._ringing_seconds,
             watches_registration=True,
+            transport=lab.sip_transport,
+            stream_above=lab.sip_stream_above,
         )
-        self.sip = _DeviceAgent(self, UserAgent(configuration, self._random, usim=self.usim), self._clock)
+        self.sip = DeviceAgent(self, UserAgent(configuration, self._random, usim=self.usim), self._clock)
 
     async def go_idle(self, *, within: float = 5.0) -> None:
         """Let the base station release the device for inactivity. Raises TimeoutError."""
@@ -193,8 +197,12 @@ class Device:
         An idle device asks for service first, and what it sends waits until it has it. Raises LocalMisuseError without
         a bearer.
         """
+        return self.send_packets(self._maker.packets(datagram, service=service))
+
+    def send_packets(self, packets: Iterable[bytes]) -> float:
+        """As `send`, IP packets."""
         at = self._clock()
-        for packet in self._maker.packets(datagram, service=service):
+        for packet in packets:
             ebi = self._bearer_for(packet)
             if self._waiting or not self.has_radio(ebi):
                 self._waiting.append(packet)
@@ -247,6 +255,9 @@ class Device:
 
     def arrived(self, arrival: Arrival) -> None:
         """A packet has come on a bearer."""
+        if protocol_of(arrival.packet) == TCP and self.sip is not None:
+            self.sip.received_packet(arrival.packet)
+            return
         datagram = self._reader.receive(arrival.packet, arrival.at)
         if datagram is None:
             return
@@ -267,13 +278,25 @@ class Device:
         await self.cell.driver.until(is_there, within=within)
 
 
-class _DeviceAgent(UserAgentDriver):
-    """The device's user agent: its datagrams go over bearers; its calls wait for their dedicated bearer."""
+class DeviceAgent(UserAgentDriver):
+    """The device's user agent: what it sends goes over bearers; its calls wait for their dedicated bearer."""
 
     def __init__(self, device: Device, agent: UserAgent, clock: Callable[[], float]) -> None:
         super().__init__(agent, clock=clock)
         self._device = device
         self._reserving: set[asyncio.Task[None]] = set()
+        self._streams = BearerStreams(
+            agent.configuration.host,
+            send_packet=self._send_packet,
+            took=self.took,
+            failed=self.failed,
+            lost=self.lost,
+            clock=clock,
+        )
+
+    def received_packet(self, packet: bytes) -> None:
+        """A packet with TCP in it has come for the device."""
+        self._streams.receive(packet)
 
     def take(self, events: Iterable[UaEvent]) -> None:
         """As any; and reserve what a call wants."""
@@ -286,10 +309,13 @@ class _DeviceAgent(UserAgentDriver):
                 task = asyncio.ensure_future(self._reserve(event))
                 self._reserving.add(task)
                 task.add_done_callback(self._reserving.discard)
+            elif isinstance(event, NotRegistered):
+                self._streams.close()
 
     def stop(self) -> None:
         """No timer runs and nothing is waited for any more."""
         super().stop()
+        self._streams.stop()
         for task in self._reserving:
             task.cancel()
 
@@ -308,6 +334,15 @@ class _DeviceAgent(UserAgentDriver):
         host, _, port = self.agent.configuration.address.rpartition(":")
         try:
             self._device.send(Datagram((host.strip("[]"), int(port)), destination, octets))
+        except LocalMisuseError as error:
+            log.warning("sip_not_sent", reason=str(error))
+
+    def _send_in_stream(self, message: sip.Message, peer: Address) -> None:
+        self._streams.send(message, peer)
+
+    def _send_packet(self, packet: bytes) -> None:
+        try:
+            self._device.send_packets([packet])
         except LocalMisuseError as error:
             log.warning("sip_not_sent", reason=str(error))
 

@@ -3,7 +3,7 @@
 An uplink packet leaves through a socket that is bound to the UE's own address and port: whoever receives it sees the
 UE as its sender, and on the wire of the SGi it is the UE's datagram. What comes back to that socket goes down to it.
 The machine must have the UEs' addresses: loopback ones it always has; others by `ip route add local NETWORK dev lo`.
-Only UDP passes. `TunNetwork` is for machines where a TUN device may be used.
+UDP passes, and TCP that a UE begins (`socket_streams`). `TunNetwork` is for machines where a TUN device may be used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import structlog
 from ferret.transport.endpoint import Address, TransportError, family_of
 from ferret.transport.udp import UdpTransport
 from ferret_core.driver.packet_network import PacketNetwork
-from ferret_core.ua.packets import Datagram, PacketMaker, PacketReader
+from ferret_core.driver.socket_streams import SocketStreams
+from ferret_core.ua.packets import TCP, Datagram, PacketMaker, PacketReader, protocol_of
 
 log = structlog.get_logger(__name__)
 MAX_SOCKETS: Final = 1024  # ports of UEs; beyond, the one that has been quiet longest is closed
@@ -34,6 +35,7 @@ class SocketNetwork(PacketNetwork):
         self._sockets: OrderedDict[Address, UdpTransport] = OrderedDict()
         self._reader = PacketReader()
         self._maker = PacketMaker()
+        self._streams = SocketStreams(self._down, clock)
         self._started = False
 
     async def start(self) -> None:
@@ -46,13 +48,18 @@ class SocketNetwork(PacketNetwork):
         for one in self._sockets.values():
             one.close()
         self._sockets.clear()
+        self._streams.stop()
 
     def expect(self, address: str, port: int) -> None:
         """Let packets through to a port of a UE that has not sent any from there. Raises TransportError."""
         self._socket_of((address, port))
 
     def carry(self, packet: bytes) -> None:
-        """Send a UE's datagram on; fragments wait for each other."""
+        """Send a UE's datagram on, fragments wait for each other; or what it sends over a connection."""
+        if protocol_of(packet) == TCP and self._started:
+            self.sent += 1
+            self._streams.carry(packet)
+            return
         dropped = self._reader.dropped
         datagram = self._reader.receive(packet, self._clock())
         self.lost += self._reader.dropped - dropped
@@ -83,9 +90,12 @@ class SocketNetwork(PacketNetwork):
         return opened
 
     def _arrived(self, datagram: Datagram) -> None:
+        for packet in self._maker.packets(datagram):
+            self._down(packet)
+
+    def _down(self, packet: bytes) -> None:
         if self.received is not None:
-            for packet in self._maker.packets(datagram):
-                self.received(packet)
+            self.received(packet)
 
 
 def _bound(ue: Address) -> socket.socket:

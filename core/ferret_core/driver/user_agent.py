@@ -9,14 +9,19 @@ from random import Random
 from time import monotonic
 from typing import Final, TypeVar
 
+import structlog
+
 from ferret.errors import LocalMisuseError
+from ferret.protocols import sip
 from ferret.protocols.sip import Timings
-from ferret.transport.endpoint import Address
+from ferret.transport.endpoint import Address, text
 from ferret.transport.udp import UdpTransport
-from ferret_core.driver.links.sip_link import address_of
+from ferret_core.driver.links.sip_link import address_of, is_stream, response_address
+from ferret_core.driver.links.sip_streams import SipStreams
 from ferret_core.driver.links.timer import Timer
 from ferret_core.ua import Place, UaConfiguration, UaEvent, UserAgent
 
+log = structlog.get_logger(__name__)
 EventT = TypeVar("EventT")
 _KEPT: Final = 1024
 
@@ -93,14 +98,29 @@ class UserAgentDriver:
 
     def received(self, octets: bytes, source: Address) -> None:
         """A datagram has come for the user agent."""
-        host = f"[{source[0]}]" if ":" in source[0] else source[0]
-        self.take(self.agent.receive_datagram(octets, f"{host}:{source[1]}", self._clock()))
+        self.take(self.agent.receive_datagram(octets, text(source), self._clock()))
+
+    def took(self, message: sip.Message, peer: Address) -> None:
+        """A connection has brought a message."""
+        self.take(self.agent.receive_message(message, text(peer), self._clock()))
+
+    def failed(self, messages: list[sip.Message], peer: Address, reason: str) -> None:
+        """There is no connection for these."""
+        log.warning("sip_stream_failed", peer=peer[0], reason=reason)
+        for message in messages:
+            self.take(self.agent.not_sent(message, text(peer), self._clock()))
+
+    def lost(self, peer: Address) -> None:
+        """A connection has ended."""
+        self.take(self.agent.connection_lost(self._clock()))
 
     def take(self, events: Iterable[UaEvent]) -> None:
         """Send what the user agent has to send, pass on what it told."""
-        for octets, destination in self.agent.datagrams():
-            host, port = address_of(destination)
-            self._send(octets, (host.strip("[]"), port))
+        for message, destination in self.agent.to_send():
+            if is_stream(message):
+                self._send_in_stream(message, address_of(destination))
+            else:
+                self._send(message.encode(), address_of(destination))
         self._timer.set(self.agent.deadline())
         for event in events:
             self.events.append(event)
@@ -115,12 +135,15 @@ class UserAgentDriver:
     def _send(self, octets: bytes, destination: Address) -> None:
         raise LocalMisuseError("a user agent without a wire")
 
+    def _send_in_stream(self, message: sip.Message, peer: Address) -> None:
+        raise LocalMisuseError("a user agent without a wire")
+
     def _wake(self) -> None:
         self.take(self.agent.wake(self._clock()))
 
 
 class RemoteParty(UserAgentDriver):
-    """The party on the internet's side: SIP on a UDP socket, no bearer to reserve, no registration."""
+    """The party on the internet's side: SIP on UDP and TCP sockets, no bearer to reserve, no registration."""
 
     def __init__(
         self,
@@ -131,6 +154,8 @@ class RemoteParty(UserAgentDriver):
         *,
         media_port: int = 49000,
         ringing_seconds: float | None = None,
+        transport: str = "UDP",
+        stream_above: int = 0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """`address`, `proxy`: "host:port"; `proxy` is the IMS's I-CSCF, where calls to subscribers go."""
@@ -144,18 +169,27 @@ class RemoteParty(UserAgentDriver):
             access_network="",
             user_agent="FERRET remote party",
             timings=Timings(),
+            transport=transport,
+            stream_above=stream_above,
         )
         super().__init__(UserAgent(own, random), clock=clock)
         self._socket: UdpTransport | None = None
+        self._streams = SipStreams(self.took, self.failed, self.lost)
 
     async def start(self) -> None:
-        """Open the socket. Raises TransportError."""
-        host, port = address_of(self.agent.configuration.address)
-        self._socket = await UdpTransport.bind(host.strip("[]"), port, self.received)
+        """Open the sockets. Raises TransportError."""
+        address = address_of(self.agent.configuration.address)
+        self._socket = await UdpTransport.bind(*address, self.received)
+        try:
+            await self._streams.start(*address)
+        except BaseException:
+            self._socket.close()
+            raise
 
     def stop(self) -> None:
-        """Close the socket."""
+        """Close the sockets."""
         super().stop()
+        self._streams.stop()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -163,3 +197,8 @@ class RemoteParty(UserAgentDriver):
     def _send(self, octets: bytes, destination: Address) -> None:
         if self._socket is not None:
             self._socket.send(octets, destination)
+
+    def _send_in_stream(self, message: sip.Message, peer: Address) -> None:
+        if not message.is_request and not self._streams.has(peer):
+            peer = response_address(message, peer)
+        self._streams.send(message, peer)

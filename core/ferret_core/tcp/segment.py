@@ -9,9 +9,8 @@ from ipaddress import ip_address
 from typing import Final
 
 from ferret.transport.endpoint import Address
-from ferret_core.ua.packets import checksum, ip_packet, ip_payload
+from ferret_core.ua.packets import TCP, checksum, ip_packet, ip_payload
 
-PROTOCOL: Final = 6
 _HEAD: Final = struct.Struct("!HHIIBBHHH")
 _END, _NOTHING, _MSS = 0, 1, 2  # kinds of options
 
@@ -53,13 +52,13 @@ class Segment:
         ends = ip_address(self.source[0]).packed + ip_address(self.destination[0]).packed
         total = _checksum(ends, head + self.payload)
         head = head[:16] + total.to_bytes(2, "big") + head[18:]
-        return ip_packet(self.source[0], self.destination[0], PROTOCOL, head + self.payload)
+        return ip_packet(self.source[0], self.destination[0], TCP, head + self.payload)
 
 
 def segment_of(packet: bytes) -> Segment | None:
     """The segment in an IP packet; None where there is none, a fragment of one, or a damaged one."""
     found = ip_payload(packet)
-    if found is None or found.protocol != PROTOCOL or len(found.payload) < _HEAD.size:
+    if found is None or found.protocol != TCP or len(found.payload) < _HEAD.size:
         return None
     octets = found.payload
     source, destination, sequence, acknowledgement, offset, flags, window, _, _ = _HEAD.unpack_from(octets)
@@ -80,7 +79,7 @@ def segment_of(packet: bytes) -> Segment | None:
 
 
 def _checksum(ends: bytes, octets: bytes) -> int:
-    return checksum(ends + len(octets).to_bytes(4, "big") + PROTOCOL.to_bytes(4, "big") + octets)
+    return checksum(ends + len(octets).to_bytes(4, "big") + TCP.to_bytes(4, "big") + octets)
 
 
 def _mss(options: bytes) -> int:

@@ -2,7 +2,7 @@
 
 agent.call("sip:491701@ims.example", now)          # orders and datagrams return events
 events = agent.receive_datagram(octets, "192.0.2.1:5060", now)
-for octets, destination in agent.datagrams(): ...   # to be sent now
+for octets, destination in agent.datagrams(): ...   # to be sent now; over TCP, `agent.to_send()`
 wake at agent.deadline()
 """
 
@@ -27,7 +27,7 @@ from ferret_core.ua.registration import ALLOW, Registration
 from ferret_core.ua.registration_watch import RegistrationWatch
 from ferret_core.ua.session_description import Place
 from ferret_core.ua.short_message import ShortMessages
-from ferret_core.ua.states import CallEvent, CallState, RegistrationEvent, WatchEvent
+from ferret_core.ua.states import CallEvent, CallState, RegistrationEvent, RegistrationState, WatchEvent
 
 __all__ = ["UserAgent", "call_table"]
 
@@ -152,9 +152,43 @@ class UserAgent:
             self.ignored += 1
         return self._told()
 
+    def receive_message(self, message: sip.Message, source: str, now: float) -> list[UaEvent]:
+        """A message of a TCP connection with "host:port"; as a datagram otherwise."""
+        try:
+            for happened in self._layer.receive(message, source, now, reliable=True):
+                self._happened(happened, now)
+        except ProtocolError:
+            self.ignored += 1
+        return self._told()
+
     def datagrams(self) -> list[tuple[bytes, str]]:
-        """What is to be sent now, with "host:port" of each; each is given out once."""
-        return [(message.encode(), destination) for message, destination in self._layer.to_send()]
+        """What is to be sent now, with "host:port" of each, where everything goes in datagrams."""
+        return [(message.encode(), destination) for message, destination in self.to_send()]
+
+    def to_send(self) -> list[tuple[sip.Message, str]]:
+        """What is to be sent now, with "host:port" of each; each is given out once.
+
+        The topmost Via says over which transport (RFC 3261 clauses 18.1.1 and 18.2.2).
+        """
+        return self._layer.to_send()
+
+    def not_sent(self, message: sip.Message, destination: str, now: float) -> list[UaEvent]:
+        """There is no connection for a message. A request is tried in a datagram, unless we only speak TCP."""
+        if not message.is_request:
+            return []
+        if self.configuration.transport == "UDP":
+            via = message.first("Via").replace("/TCP", "/UDP", 1)
+            self._layer.retry(message.replace_first_value("Via", via), destination, now)
+        elif message.method != "ACK":
+            answer = sip.respond(message, 503, "Service Unavailable", to_tag="lost")
+            return self.receive_message(answer, destination, now)
+        return self._told()
+
+    def connection_lost(self, now: float) -> list[UaEvent]:
+        """The connection that we registered over has ended: register over a new one (RFC 5626 clause 4.2.2, 4.5)."""
+        if self.configuration.transport == "TCP" and self.registration.state is RegistrationState.REGISTERED:
+            self.registration.happen(RegistrationEvent.REGISTER, now)
+        return self._told()
 
     def deadline(self) -> float | None:
         """When `wake` wants to be called at the latest; None: no timer runs."""
@@ -188,7 +222,7 @@ class UserAgent:
             case Repeated(message=message):
                 call = self.calls.get(message.first("Call-ID"))
                 if call is not None and call.ack is not None and call.dialog is not None:
-                    self._layer.send(call.ack, call.dialog.next_hop(), now)
+                    self.send(call.ack, call.dialog.next_hop(), now)
             case Unanswered(answer=answer, destination=destination):
                 self._answered(answer, destination, now)
             case Unacknowledged():
@@ -293,11 +327,18 @@ class UserAgent:
 
     def via(self) -> str:
         """A Via with a branch of its own."""
-        return f"SIP/2.0/UDP {self.configuration.address};branch={COOKIE}{self.token(96)};rport"
+        own = self.configuration
+        return f"SIP/2.0/{own.transport} {own.address};branch={COOKIE}{self.token(96)};rport"
 
-    def send(self, message: sip.Message, destination: str, now: float) -> None:
-        """Send a message."""
-        self._layer.send(message, destination, now)
+    def send(self, message: sip.Message, destination: str, now: float) -> sip.Message:
+        """Send a message; as it is sent: a long request over TCP (RFC 3261 clause 18.1.1)."""
+        limit = self.configuration.stream_above
+        via = message.first("Via")
+        own = message.is_request and message.method not in ("ACK", "CANCEL")  # these go the way of their INVITE
+        if own and limit and "/UDP " in via and len(message.encode()) > limit:
+            message = message.replace_first_value("Via", via.replace("/UDP", "/TCP", 1))
+        self._layer.send(message, destination, now, reliable=sip.parse_via(message.first("Via")).transport == "TCP")
+        return message
 
     def tell(self, event: UaEvent) -> None:
         """Tell whoever we work for."""
@@ -307,7 +348,8 @@ class UserAgent:
         """P-CSCF and Service-Route of a registered device (TS 24.229 clause 5.1.2A.1.1)."""
         if not self.registration.service_route:
             return ()
-        return (f"<sip:{self.configuration.proxy};lr>", *self.registration.service_route)
+        transport = ";transport=tcp" if self.configuration.transport == "TCP" else ""
+        return (f"<sip:{self.configuration.proxy}{transport};lr>", *self.registration.service_route)
 
     def own_identity(self) -> str:
         """The registrar's default public identity, or our own where we do not register."""

@@ -43,8 +43,8 @@ class CallAgent(Protocol):
     def via(self) -> str:
         """A Via with a branch of its own."""
 
-    def send(self, message: sip.Message, destination: str, now: float) -> None:
-        """Send a message."""
+    def send(self, message: sip.Message, destination: str, now: float) -> sip.Message:
+        """Send a message; as it is sent."""
 
     def tell(self, event: UaEvent) -> None:
         """Tell whoever we work for."""
@@ -147,8 +147,7 @@ class Call:
         if self.dialog is None:
             return None
         message = self.dialog.request(method, self.agent.via(), headers or [], body)
-        self.agent.send(message, self.dialog.next_hop(), now)
-        return message
+        return self.agent.send(message, self.dialog.next_hop(), now)
 
     def respond(
         self,

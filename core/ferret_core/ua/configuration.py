@@ -31,6 +31,8 @@ class UaConfiguration:
     access_network: str = DEFAULT_ACCESS  # P-Access-Network-Info; "": left out
     user_agent: str = "FERRET emulated UE"
     timings: Timings = UE_TIMINGS
+    transport: str = "UDP"  # of our requests: "UDP" or "TCP"
+    stream_above: int = 0  # octets: a longer request goes over TCP (RFC 3261 clause 18.1.1 has 1300); 0: none does
 
     def __post_init__(self) -> None:
         faults = [
@@ -40,6 +42,8 @@ class UaConfiguration:
         ]
         if not self.identity.startswith(("sip:", "sips:")) or "@" not in self.identity:
             faults.append(f"identity {self.identity!r} is no SIP URI of a user")
+        if self.transport not in ("UDP", "TCP"):
+            faults.append(f"transport {self.transport!r} is neither UDP nor TCP")
         if faults:
             raise ConfigError(f"user agent: {'; '.join(faults)}")
 

@@ -33,8 +33,7 @@ def begin(call: Call, now: float) -> None:
             ("Content-Type", "application/sdp"),
         ),
     ]
-    call.invite = sip.request("INVITE", call.peer, fields, body)
-    agent.send(call.invite, own.proxy, now)
+    call.invite = agent.send(sip.request("INVITE", call.peer, fields, body), own.proxy, now)
     _watch(call, now)
 
 

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple
 
 MTU: Final = 1400  # octets: room for GTP-U, UDP and IP around it on an Ethernet (TS 29.060 annex C has 1358 at least)
+TCP: Final = 6
 UDP: Final = 17
 REASSEMBLY_SECONDS: Final = 30.0
 MAX_REASSEMBLIES: Final = 256
@@ -168,6 +169,13 @@ def ip_payload(packet: bytes) -> IpPayload | None:
     if piece is None or piece.offset or piece.more:
         return None
     return IpPayload(_text(piece.key[0]), _text(piece.key[1]), piece.key[3], piece.payload)
+
+
+def protocol_of(packet: bytes) -> int:
+    """The protocol (IPv6: the first header) that an IP packet carries; -1 where it is none."""
+    if len(packet) >= 20 and packet[0] >> 4 == 4:
+        return packet[9]
+    return packet[6] if len(packet) >= 40 and packet[0] >> 4 == 6 else -1
 
 
 def checksum(octets: bytes) -> int:

@@ -32,8 +32,8 @@ class RegistrationAgent(Protocol):
     def via(self) -> str:
         """A Via with a branch of its own."""
 
-    def send(self, message: sip.Message, destination: str, now: float) -> None:
-        """Send a message."""
+    def send(self, message: sip.Message, destination: str, now: float) -> sip.Message:
+        """Send a message; as it is sent."""
 
     def tell(self, event: UaEvent) -> None:
         """Tell whoever we work for."""
@@ -215,7 +215,8 @@ _ASKING: Final = frozenset(
 def contact(own: UaConfiguration) -> str:
     """Our Contact with the feature tag of multimedia telephony (TS 24.173, TS 24.229 clause 5.1.1.2.1)."""
     user = own.identity.partition(":")[2].partition("@")[0]
-    return f'<sip:{user}@{own.address}>;+g.3gpp.icsi-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel"'
+    transport = ";transport=tcp" if own.transport == "TCP" else ""
+    return f'<sip:{user}@{own.address}{transport}>;+g.3gpp.icsi-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel"'
 
 
 def _challenge_of(answer: sip.Message | None) -> dict[str, str] | None:

@@ -36,8 +36,8 @@ class WatchAgent(Protocol):
     def via(self) -> str:
         """A Via with a branch of its own."""
 
-    def send(self, message: sip.Message, destination: str, now: float) -> None:
-        """Send a message."""
+    def send(self, message: sip.Message, destination: str, now: float) -> sip.Message:
+        """Send a message; as it is sent."""
 
     def initial_routes(self) -> tuple[str, ...]:
         """The Route of an initial request."""
@@ -102,8 +102,7 @@ class RegistrationWatch:
             ("P-Preferred-Identity", f"<{identity}>"),
         ]
         self._dialog = None
-        self._request = sip.request("SUBSCRIBE", identity, fields)
-        agent.send(self._request, own.proxy, now)
+        self._request = agent.send(sip.request("SUBSCRIBE", identity, fields), own.proxy, now)
 
     def _fields(self) -> list[tuple[str, str]]:
         own = self._agent.configuration
@@ -116,7 +115,7 @@ class RegistrationWatch:
             self._subscribe(None, now)
             return
         self._request = self._dialog.request("SUBSCRIBE", self._agent.via(), self._fields())
-        self._agent.send(self._request, self._dialog.next_hop(), now)
+        self._request = self._agent.send(self._request, self._dialog.next_hop(), now)
 
     def _accepted(self, answer: sip.Message | None, now: float) -> None:
         if answer is None or self._request is None:

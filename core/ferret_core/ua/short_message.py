@@ -24,8 +24,8 @@ class MessagingAgent(Protocol):
     def via(self) -> str:
         """A Via with a branch of its own."""
 
-    def send(self, message: sip.Message, destination: str, now: float) -> None:
-        """Send a message."""
+    def send(self, message: sip.Message, destination: str, now: float) -> sip.Message:
+        """Send a message; as it is sent."""
 
     def initial_routes(self) -> tuple[str, ...]:
         """The Route of an initial request."""

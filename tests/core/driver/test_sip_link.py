@@ -9,9 +9,10 @@ from contextlib import suppress
 from ferret.protocols import sip
 from ferret.records.message import Interface, Role
 from ferret.transport import tcp
+from ferret.transport.endpoint import text
 from ferret.transport.tcp import TcpConnection, TcpServer
 from ferret.transport.udp import UdpTransport
-from ferret_core.driver.links.sip_link import SipLink, address_of, text_of
+from ferret_core.driver.links.sip_link import SipLink, address_of
 from ferret_core.nf import Input, Peer, Received, Send
 
 OWN, SCSCF, UE = "127.0.157.21", "127.0.157.20", "127.0.157.90"
@@ -77,7 +78,7 @@ def test_messages_come_out_of_a_stream_and_answers_go_back_over_it() -> None:
         await heard.until(lambda: len(heard.events) == 2)
         event = heard.events[1]
         assert isinstance(event, Received)
-        assert (event.interface, event.peer) == (Interface.GM, Peer(Role.UE, text_of(connection.local)))
+        assert (event.interface, event.peer) == (Interface.GM, Peer(Role.UE, text(connection.local)))
         gm.send(Send(Interface.GM, event.peer, sip.respond(heard.messages()[1], 200, "OK")))
         await ue.until(lambda: b"SIP/2.0 200 OK" in b"".join(ue.octets))
         assert b"".join(ue.octets).startswith(b"\r\nSIP/2.0 200 OK")  # the keep-alive has its answer too
@@ -157,8 +158,8 @@ def test_a_stream_that_cannot_be_followed_ends_its_connection_only() -> None:
 
 
 def test_transport_addresses_are_read_and_written_in_either_family() -> None:
-    for text, address in (("10.0.0.1:5", ("10.0.0.1", 5)), ("[fd00::1]:5", ("fd00::1", 5))):
-        assert address_of(text) == address
-        assert text_of(address) == text
+    for written, address in (("10.0.0.1:5", ("10.0.0.1", 5)), ("[fd00::1]:5", ("fd00::1", 5))):
+        assert address_of(written) == address
+        assert text(address) == written
     assert address_of("10.0.0.1") == ("10.0.0.1", 5060)
     assert address_of("[fd00::1]") == ("fd00::1", 5060)

@@ -17,7 +17,7 @@ from ferret.errors import DecodeError
 from ferret.protocols import sip
 from ferret.protocols.sip.transactions import Happened, TransactionLayer, Unacknowledged, Unanswered
 from ferret.records.message import Interface, Role
-from ferret.transport.endpoint import Address
+from ferret.transport.endpoint import Address, text
 from ferret.transport.udp import UdpTransport
 from ferret_core.driver.links.link import Arrived, Link
 from ferret_core.driver.links.sip_streams import SipStreams
@@ -66,6 +66,10 @@ class SipLink(Link):
         if self._socket is not None:
             self._socket.close()
 
+    def drop_connections(self, host: str) -> None:
+        """End the TCP connections with a host; whoever is there may open others."""
+        self._streams.drop(host)
+
     def send(self, output: Send) -> None:
         """Send a request or response to the member at the peer's address."""
         if isinstance(output.message, sip.Message):
@@ -85,7 +89,7 @@ class SipLink(Link):
         self._take(message, source, reliable=True)
 
     def _take(self, message: sip.Message, source: Address, *, reliable: bool) -> None:
-        happened = self._layer.receive(message, text_of(source), monotonic(), reliable=reliable)
+        happened = self._layer.receive(message, text(source), monotonic(), reliable=reliable)
         self._flush()
         self._pass_on(happened)
 
@@ -121,10 +125,10 @@ class SipLink(Link):
             if not message.is_request:
                 continue
             if peer[0] in self._peers:
-                self._layer.retry(in_datagrams(message), text_of(peer), now)
+                self._layer.retry(in_datagrams(message), text(peer), now)
             elif message.method != "ACK":
                 failed = sip.respond(message, *FLOW_FAILED, to_tag="flow")
-                happened += self._layer.receive(failed, text_of(peer), now, reliable=True)
+                happened += self._layer.receive(failed, text(peer), now, reliable=True)
         self._flush()
         self._pass_on(tuple(happened))
 
@@ -151,12 +155,6 @@ def address_of(destination: str) -> Address:
     if not colon or not port.isdigit() or (":" in host and not host.endswith("]")):
         return destination.strip("[]"), SIP_PORT
     return host.strip("[]"), int(port)
-
-
-def text_of(address: Address) -> str:
-    """A transport address as NFs write it: "host:port", IPv6 in brackets."""
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"{host}:{address[1]}"
 
 
 def is_stream(message: sip.Message) -> bool:

@@ -64,6 +64,11 @@ class SipStreams:
             self._server.close()
             self._server = None
 
+    def drop(self, host: str) -> None:
+        """End the connections with a host."""
+        for peer in [peer for peer in self._open if peer[0] == host]:
+            self._open.pop(peer).close()
+
     def has(self, peer: Address) -> bool:
         """Whether a connection to `peer` is open or being opened."""
         return peer in self._open or peer in self._waiting
