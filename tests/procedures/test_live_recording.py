@@ -7,16 +7,17 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ferret.errors import ConfigError
+from ferret.protocols import sip
 from ferret.queue import MemoryQueue, PosixQueue
 from ferret.records.message import Role
 from ferret.records.recorder import Capture
 from ferret.replay.rules import load_rules
-from ferret.replay.verdict import ReplayResult, Verdict
+from ferret.replay.verdict import RecordingResult, ReplayResult, Verdict
 from ferret_agents.live.agent import AgentConfig, LiveAgent
 from ferret_agents.live.counters import AgentCounters
 from ferret_agents.live_recording import collect, record_messages
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
     from tests.procedures.conftest import Play, Scene
 
 pytestmark = [pytest.mark.sctp, pytest.mark.root, pytest.mark.mqueue]
+
+CARRIAGES: dict[str, dict[str, Any]] = {
+    "in datagrams": {},
+    "over TCP": {"sip_transport": "TCP"},
+    "over TCP where it is long": {"sip_stream_above": 1300},
+}
+TRANSPORTS = {"in datagrams": {"UDP"}, "over TCP": {"TCP"}, "over TCP where it is long": {"UDP", "TCP"}}
 
 
 class Recorded:
@@ -58,8 +66,8 @@ async def recorded_live(scene: Scene) -> AsyncIterator[Recorded]:
         result.capture = record_messages(await collecting)
 
 
-def live_life(play: Play) -> Recorded:
-    """A device's whole life at the core, with a call either way, as agents recorded it."""
+def live_life(play: Play, **changes: Any) -> Recorded:
+    """A device's whole life at the core, with a call either way, as agents recorded it. `changes`: of the lab."""
     results: list[Recorded] = []
 
     async def act(scene: Scene) -> None:
@@ -67,7 +75,7 @@ def live_life(play: Play) -> Recorded:
             await scene.whole_life()
         results.append(recorded)
 
-    play(act)
+    play(act, **changes)
     return results[0]
 
 
@@ -80,9 +88,10 @@ def test_agents_record_a_life_on_the_wire_without_a_hole(play: Play) -> None:
     assert [r.id for r in recorded.capture.recordings if r.holes or r.quality < 1] == []
 
 
-def test_calls_recorded_live_come_out_the_same_at_the_edge_and_are_moved(play: Play) -> None:
+@pytest.mark.parametrize("carriage", ["in datagrams", "over TCP", "over TCP where it is long"])
+def test_calls_recorded_live_come_out_the_same_at_the_edge_and_are_moved(play: Play, carriage: str) -> None:
     """The NAS messages are ciphered: the recorder cannot read them, and the edge's MME can, by the keys of the AIA."""
-    capture = live_life(play).capture
+    capture = live_life(play, **CARRIAGES[carriage]).capture
     calls = [recording for recording in capture.recordings if recording.service == "volte"]
     assert len(calls) == 2  # from the device, and to it
 
@@ -94,3 +103,16 @@ def test_calls_recorded_live_come_out_the_same_at_the_edge_and_are_moved(play: P
     for one in result.recordings:
         assert one.reconfigured
         assert one.nas_protected
+        assert _transports_between_members(one) == TRANSPORTS[carriage]
+        assert [d for m in one.messages for d in m.differences if "Via" in str(d["parameter"])] == []
+
+
+def _transports_between_members(result: RecordingResult) -> set[str]:
+    """What the edge's P-CSCF and S-CSCF sent each other over, which is what their requests' topmost Via says."""
+    found = set()
+    for one in result.messages:
+        recorded = one.step.message
+        between = {recorded.from_nf.role, recorded.to_nf.role} == {Role.PCSCF, Role.SCSCF}
+        if between and one.octets and (message := sip.decode(one.octets)).is_request:
+            found.add(sip.parse_via(message.first("Via")).transport)
+    return found

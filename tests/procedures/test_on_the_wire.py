@@ -65,14 +65,15 @@ def _read(file: Path, home: Path) -> list[dict[str, str]]:
     return [dict(zip(FIELDS, line.split("\t"), strict=True)) for line in lines]
 
 
-def test_tshark_finds_nothing_wrong_in_a_whole_life(play: Play, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["UDP", "TCP"])
+def test_tshark_finds_nothing_wrong_in_a_whole_life(play: Play, tmp_path: Path, transport: str) -> None:
     file = tmp_path / "life.pcap"
 
     async def act(scene: Scene) -> None:
         await scene.whole_life()
 
     with captured(file):
-        play(act)
+        play(act, sip_transport=transport)
     frames = _read(file, tmp_path)
     assert [frame for frame in frames if frame["_ws.malformed"]] == []
     wrong = [frame for frame in frames if ERROR in frame["_ws.expert.severity"].split(",")]
