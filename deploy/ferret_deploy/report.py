@@ -12,7 +12,7 @@ from ferret.commands.output import printable
 from ferret.replay.plan import Part
 from ferret.replay.verdict import MessageResult, RecordingResult, ReplayResult, Verdict
 
-_COLOURS = {Verdict.SAME: "green", Verdict.DIFFERENT: "yellow", Verdict.FAILED: "red"}
+VERDICT_COLOURS = {Verdict.SAME: "green", Verdict.DIFFERENT: "yellow", Verdict.FAILED: "red"}
 _RISKS = {"high": "red", "medium": "yellow", "low": "dim"}
 _SHOWN_DIFFERENCES = 12
 
@@ -26,7 +26,7 @@ def print_result(result: ReplayResult, console: Console, *, every_message: bool 
     console.print(
         Text.assemble(
             ("Verdict: ", "bold"),
-            (str(verdict), f"bold {_COLOURS[verdict]}"),
+            (str(verdict), f"bold {VERDICT_COLOURS[verdict]}"),
             f" — {_plural(len(result.recordings), 'recording')}, {moved} moved to the edge, "
             f"{result.duration_ms:.0f} ms in all",
         )
@@ -46,8 +46,8 @@ def _print_recording(recording: RecordingResult, console: Console, *, every_mess
         f"{recording.compared} of {expected} made at the edge and compared"
     )
     if every_message:
-        _print_messages(recording, console)
-    _print_differences(recording, console)
+        print_messages(recording, console)
+    print_differences(recording, console)
     _print_move(recording, console)
     for assumed in recording.assumed:
         console.print(Text(f"  assumed: {assumed}", style="dim"))
@@ -86,7 +86,8 @@ def _probe_lines(recording: RecordingResult) -> list[str]:
     return lines
 
 
-def _print_differences(recording: RecordingResult, console: Console) -> None:
+def print_differences(recording: RecordingResult, console: Console, made_by: str = "edge") -> None:
+    """A table of the differences that are not of low risk; `made_by`: whose the second value is."""
     found = [(m, d) for m in recording.messages for d in m.differences]
     risks = Counter(str(d["risk"]) for _, d in found)
     if not found:
@@ -95,7 +96,7 @@ def _print_differences(recording: RecordingResult, console: Console) -> None:
     console.print("  differences: " + ", ".join(f"{risks[r]} {r}" for r in _RISKS if risks[r]))
     shown = sorted(found, key=lambda pair: list(_RISKS).index(str(pair[1]["risk"])))
     table = Table(box=None, padding=(0, 2), show_header=True, header_style="bold")
-    for heading in ("  #", "message", "parameter", "recorded", "edge", "risk"):
+    for heading in ("  #", "message", "parameter", "recorded", made_by, "risk"):
         table.add_column(heading, overflow="fold")
     for message, difference in [p for p in shown if p[1]["risk"] != "low"][:_SHOWN_DIFFERENCES]:
         risk = str(difference["risk"])
@@ -113,7 +114,8 @@ def _print_differences(recording: RecordingResult, console: Console) -> None:
         console.print(Text("  (--json shows every difference)", style="dim"))
 
 
-def _print_messages(recording: RecordingResult, console: Console) -> None:
+def print_messages(recording: RecordingResult, console: Console) -> None:
+    """A table with one line per message."""
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for heading in ("  #", "interface", "from", "to", "message", "part", "result"):
         table.add_column(heading)

@@ -21,6 +21,9 @@ from ferret.replay.rules import load_rules
 from ferret.replay.verdict import EXIT_STATUS, ReplayResult, as_junit
 from ferret_agents.commands.progress import recording_progress
 from ferret_agents.pipeline import private_queue, record_file, usable
+from ferret_deploy.foreign.options import ForeignArguments, foreign_options
+from ferret_deploy.foreign.report import print_foreign
+from ferret_deploy.foreign.run import ForeignResult, replay_at_foreign
 from ferret_deploy.replay_run import ReplayOptions, replay, run
 from ferret_deploy.report import print_result
 
@@ -34,6 +37,7 @@ from ferret_deploy.report import print_result
 @click.option("--rules", type=click.Path(path_type=Path, dir_okay=False), help="Rules for the output check (TOML).")
 @click.option("--network", default="", metavar="CIDR", help="The /24 for the edge's addresses (default: one of 127/8).")
 @click.option("--running", is_flag=True, help="Use edge NFs that run already at --network (see 'ferret edge').")
+@foreign_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write the result as JUnit XML.")
 @click.option("--messages", is_flag=True, help="One line for every message.")
@@ -47,6 +51,7 @@ def replay_command(
     rules: Path | None,
     network: str,
     running: bool,
+    foreign: ForeignArguments,
     as_json: bool,
     junit: Path | None,
     messages: bool,
@@ -56,7 +61,8 @@ def replay_command(
 
     Records the capture through the ordered queue, replays each recording at MME, SGW, PGW, PCRF, P-CSCF and S-CSCF
     microservices over real sockets, compares what they make with what was recorded, and moves an emulated base station
-    and device to the edge.
+    and device to the edge. With --target, the foreign NFs that it names are replayed at instead: FERRET stands in for
+    the NFs around them, sends them what the recording shows arriving at them, and compares what they make.
 
     Exit status: 0 everything as recorded; 1 differences of high risk, or messages that were not acknowledged; 2 the
     input or the configuration cannot be used.
@@ -67,9 +73,13 @@ def replay_command(
     loaded = load_rules(rules)
     recordings, capture = _recordings(source, journal, key_file)
     chosen = _chosen(recordings, source, subscriber, service, capture)
+    captured = capture.messages if capture else ()
     with _replay_progress() as progress, private_queue("replay") as queue:
+        if foreign.given:
+            at_foreign = run(replay_at_foreign(chosen, captured, queue, foreign.options(loaded, progress)))
+            return _report_foreign(at_foreign, source, as_json=as_json, junit=junit, messages=messages)
         options = ReplayOptions(loaded, network=network, running=running, progress=progress)
-        result = run(replay(chosen, capture.messages if capture else (), queue, options))
+        result = run(replay(chosen, captured, queue, options))
     _report(result, source, as_json=as_json, junit=junit, messages=messages)
     return EXIT_STATUS[result.verdict]
 
@@ -129,12 +139,26 @@ def _replay_progress() -> Iterator[Callable[[str, int, int], None]]:
         yield moved
 
 
+def _report_foreign(result: ForeignResult, source: str, *, as_json: bool, junit: Path | None, messages: bool) -> int:
+    if junit is not None:
+        _write_junit(result.replay, source, junit)
+    if as_json:
+        print_json(result.as_json())
+    else:
+        print_foreign(result, Console(highlight=False, soft_wrap=not sys.stdout.isatty()), every_message=messages)
+    return EXIT_STATUS[result.replay.verdict]
+
+
+def _write_junit(result: ReplayResult, source: str, junit: Path) -> None:
+    try:
+        junit.write_bytes(as_junit(result, source))
+    except OSError as error:
+        raise ConfigError(f"cannot write {junit}: {error.strerror}") from error
+
+
 def _report(result: ReplayResult, source: str, *, as_json: bool, junit: Path | None, messages: bool) -> None:
     if junit is not None:
-        try:
-            junit.write_bytes(as_junit(result, source))
-        except OSError as error:
-            raise ConfigError(f"cannot write {junit}: {error.strerror}") from error
+        _write_junit(result, source, junit)
     if as_json:
         print_json(result.as_json())
     else:

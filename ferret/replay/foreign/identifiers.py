@@ -33,6 +33,8 @@ def diameter_names(messages: Iterable[SignallingMessage], setting: ForeignSettin
         role: DiameterName(host, host.partition(".")[2] or _UNNAMED_REALM)
         for role, host in setting.stand_ins.identities.items()
     }
+    if Role.PCSCF in told:
+        told.setdefault(Role.AF, told[Role.PCSCF])
     return {**recorded, **told}
 
 

@@ -54,7 +54,7 @@ LAST_OCTETS: Final[Mapping[Role, int]] = {
     Role.ICSCF: 19,
     Role.SCSCF: 20,
     Role.PCSCF: 21,
-    Role.AF: 22,
+    Role.AF: 21,  # of an IMS, the P-CSCF is the AF (TS 23.203 clause 6.2.3)
     Role.ENB: 30,
     Role.UE: 40,
     Role.REMOTE: 90,
@@ -95,7 +95,7 @@ class StandIns:
 
     def address(self, role: Role) -> str:
         """The address of the stand-in for this role."""
-        given = self.places.get(role)
+        given = self._given(role)
         if given is not None:
             return given.address
         network = ip_network(self.network)
@@ -105,8 +105,12 @@ class StandIns:
 
     def port(self, role: Role, default: int) -> int:
         """The port of the stand-in for this role where the protocol's own is `default`."""
-        given = self.places.get(role)
+        given = self._given(role)
         return given.port if given is not None and given.port else default
+
+    def _given(self, role: Role) -> Endpoint | None:
+        given = self.places.get(role)
+        return self.places.get(Role.PCSCF) if given is None and role is Role.AF else given
 
     @property
     def alone(self) -> bool:
