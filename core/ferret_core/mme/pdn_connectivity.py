@@ -22,6 +22,7 @@ from ferret_core.mme.states import BearerEvent
 _PCO, _EPCO = "Protocol configuration options", "Extended protocol configuration options"
 _BOTH = 3
 # PDN-Type AVP (TS 29.272 clause 7.3.62) -> the types that the subscription allows
+_ANY_APN = "*"  # a configuration for any APN, and none that the default could be (TS 29.272 clause 7.3.34)
 _ALLOWED = {0: 1, 1: 2, 2: 3, 3: 3}
 # TS 29.274 annex C: ESM cause for each Cause of a gateway that refuses.
 _ESM_CAUSES: dict[int, EsmCause] = {
@@ -50,14 +51,15 @@ def prepare(node: MmeNode, ue: UeContext, request: nas.Plain, information: nas.P
     named = (information.get("Access point name") if information else None) or request.get("Access point name")
     apn = nas.decode_apn(named) if named else ""
     subscription = ue.subscription.find(apn)
-    if subscription is None:
+    name = apn or (subscription.apn if subscription else "")
+    if subscription is None or name in ("", _ANY_APN):
         raise RefusedByMmeError(EsmCause.UNKNOWN_OR_MISSING_APN)
     ebi = ue.free_ebi(cyclic=node.profile.cyclic_ebi)
     if ebi is None:
         raise RefusedByMmeError(EsmCause.INSUFFICIENT_RESOURCES)
     asked = request.number("PDN type") or 1
     pdn_type = asked & _ALLOWED.get(subscription.pdn_type, _BOTH) or _ALLOWED.get(subscription.pdn_type, 1)
-    pdn = PdnConnection(ebi, apn or subscription.apn, pdn_type, asked, request.pti, subscription)
+    pdn = PdnConnection(ebi, name, pdn_type, asked, request.pti, subscription)
     pdn.ambr = (subscription.ambr_uplink, subscription.ambr_downlink)
     pdn.pco = (information.get(_PCO) if information else None) or request.get(_PCO) or b""
     pdn.asked_addresses = subscription.addresses

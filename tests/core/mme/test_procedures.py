@@ -111,7 +111,7 @@ class World:
         complete = nas.build_emm(M.SECURITY_MODE_COMPLETE, {})
         self.uplink(complete, SecurityHeader.INTEGRITY_PROTECTED_AND_CIPHERED_NEW_CONTEXT)
 
-    def subscription(self) -> None:
+    def subscription(self, named: tuple[str, ...] = ("internet", "ims")) -> None:
         asked = self.last("ULR")
         qos = avp.EPS_SUBSCRIBED_QOS_PROFILE(
             avp.QOS_CLASS_IDENTIFIER(9), avp.ALLOCATION_RETENTION_PRIORITY(avp.PRIORITY_LEVEL(8))
@@ -121,7 +121,7 @@ class World:
             avp.APN_CONFIGURATION(
                 avp.CONTEXT_IDENTIFIER(number), avp.PDN_TYPE(0), avp.SERVICE_SELECTION(apn), qos, rates
             )
-            for number, apn in ((1, "internet"), (2, "ims"))
+            for number, apn in enumerate(named, 1)
         ]
         profile = avp.APN_CONFIGURATION_PROFILE(avp.CONTEXT_IDENTIFIER(1), *apns)
         data = avp.SUBSCRIPTION_DATA(rates, profile)
@@ -318,6 +318,17 @@ def test_a_session_that_is_refused_rejects_the_attach_with_an_esm_cause() -> Non
     assert plain.number("EMM cause") == 19
     assert plain.esm is not None and plain.esm.number("ESM cause") == 27
     assert world.mme.leftovers()["pdn_connections"] == 0
+
+
+@pytest.mark.parametrize("apn", ["", "*"])
+def test_a_device_that_names_no_apn_is_refused_where_its_default_has_no_name(apn: str) -> None:
+    world = World()
+    world.secure()
+    world.subscription((apn,))
+    assert not any("Create Session" in name for name in map(names, world.sent))
+    plain = world.downlink(world.last("DownlinkNASTransport (Attach reject)"))
+    assert plain.esm is not None and plain.esm.number("ESM cause") == 27
+    assert not any(world.mme.leftovers()[kind] for kind in ("pdn_connections", "bearers"))
 
 
 def test_nas_that_fails_its_integrity_check_is_discarded() -> None:
