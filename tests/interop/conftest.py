@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ferret.errors import ConfigError
 from ferret.transport.sctp import SctpTransport, choose
-from tests.interop.peers import kamailio
+from tests.interop.peers import golang, kamailio
 from tests.interop.peers.ledger import PAGE, Ledger
 from tests.interop.peers.wire import Wire, captured
 
@@ -21,6 +22,8 @@ _LEDGER = pytest.StashKey[Ledger]()
 # What a machine needs for the tests with each peer; an empty answer is one that lacks it.
 _PRESENT: dict[str, tuple[Callable[[], str], str]] = {
     "kamailio": (kamailio.version, "apt-get install kamailio kamailio-ims-modules kamailio-presence-modules"),
+    "go-gtp": (golang.version, "Go 1.21 or later is needed (https://go.dev/dl)"),
+    "go-diameter": (golang.version, "Go 1.21 or later is needed (https://go.dev/dl)"),
 }
 
 
@@ -81,6 +84,15 @@ def sctp_transport() -> SctpTransport:
         return choose().transport
     except ConfigError as error:
         pytest.skip(f"SKIPPED LOUDLY: interoperation with the whole core is NOT tested: {error}")
+
+
+@pytest.fixture(scope="session")
+def go_programs() -> Path:
+    """Where the peers that are written in Go are; without Go's modules their tests are skipped, loudly."""
+    place, why_not = golang.programs()
+    if why_not:
+        pytest.skip(f"SKIPPED LOUDLY: interoperation with go-gtp and go-diameter is NOT tested: {why_not}")
+    return place
 
 
 @pytest.fixture(autouse=True)
