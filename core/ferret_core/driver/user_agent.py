@@ -48,9 +48,9 @@ class UserAgentDriver:
         """Leave."""
         self.take(self.agent.deregister(self._clock()))
 
-    def call(self, peer: str) -> str:
-        """Call a SIP or tel URI; the name of the call."""
-        name = self.agent.call(peer, self._clock())
+    def call(self, peer: str, *, offers: bool = True) -> str:
+        """Call a SIP or tel URI; the name of the call. Without `offers`, the other party offers media."""
+        name = self.agent.call(peer, self._clock(), offers=offers)
         self.take(())
         return name
 

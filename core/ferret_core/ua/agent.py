@@ -84,10 +84,11 @@ class UserAgent:
         self.registration.happen(RegistrationEvent.DEREGISTER, now)
         return self._told()
 
-    def call(self, peer: str, now: float) -> str:
-        """Call a SIP or tel URI; the name of the call, which events carry."""
+    def call(self, peer: str, now: float, *, offers: bool = True) -> str:
+        """Call a SIP or tel URI; the name of the call, which events carry. Without `offers`, the other party offers."""
         name = f"{self.token()}@{self.configuration.host}"
         call = self.calls[name] = Call(self, name, self._place(), peer)
+        call.offers = offers
         outgoing.begin(call, now)
         return name
 

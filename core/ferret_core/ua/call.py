@@ -23,7 +23,7 @@ from ferret_core.ua.configuration import UaConfiguration
 from ferret_core.ua.dialog import Dialog, contact_of
 from ferret_core.ua.events import Ended, EndReason, MediaSession, UaEvent
 from ferret_core.ua.registration import ALLOW, contact
-from ferret_core.ua.session_description import Origin, Place, Preconditions, agreed
+from ferret_core.ua.session_description import Origin, Place, Preconditions, agreed, audio_index
 from ferret_core.ua.states import CallEvent, CallState
 
 SUPPORTED: Final = "100rel, precondition"
@@ -97,6 +97,11 @@ class Call:
         self.ours: Sdp | None = None  # our last description
         self.before: Sdp | None = None  # the one before our re-INVITE
         self.theirs: Sdp | None = None
+        self.offers = (
+            True  # the first INVITE carries an offer; otherwise the called party makes it (RFC 6337 clause 2.1)
+        )
+        self.offer_waits = False  # our offer in an answer waits for its answer in PRACK or ACK
+        self.reply = b""  # our answer to an offer in an answer: the next PRACK or ACK carries it
         self.answered = False  # an offer of the first INVITE has its answer
         self.told_ready = self.conditions.ours  # the other side knows that our resources are reserved
         self.rseq = 0  # of the last reliable provisional answer, sent or received
@@ -170,12 +175,12 @@ class Call:
         self.agent.send(message, asked.source, now)
         return message
 
-    def acknowledge(self, now: float) -> None:
+    def acknowledge(self, now: float, body: bytes = b"") -> None:
         """The ACK for a 2xx (RFC 3261 clause 13.2.2.4), kept in case that the 2xx comes again."""
         if self.dialog is None or self.invite is None:
             return
         number = int(sip.cseq_number(self.invite))
-        self.ack = self.dialog.request("ACK", self.agent.via(), cseq=number)
+        self.ack = self.dialog.request("ACK", self.agent.via(), body=body, cseq=number)
         self.agent.send(self.ack, self.dialog.next_hop(), now)
 
     # ---- media
@@ -190,6 +195,20 @@ class Call:
         self.theirs = description
         if self.ours is not None:
             self.media = agreed(self.ours, description, self.agent.configuration.codecs) or self.media
+
+    def take_answer(self, message: sip.Message) -> bool:
+        """A PRACK or ACK that answers an offer of ours; False: what it says comes to no media."""
+        self.offer_waits = False
+        description = description_of(message)
+        codecs = self.agent.configuration.codecs
+        if description is None or self.ours is None or agreed(self.ours, description, codecs) is None:
+            return False
+        self.learn(description)
+        self.answered = True
+        index = audio_index(description, codecs)
+        if index is not None and self.conditions.used:
+            self.conditions.learn(description.media[index])
+        return True
 
 
 def description_of(message: sip.Message) -> Sdp | None:

@@ -8,7 +8,7 @@ from ferret.protocols import sip
 from ferret.protocols.sip.sdp import Sdp
 from ferret_core.ua.call import Asked, Call, description_of, refreshed, session_timer
 from ferret_core.ua.events import EndReason, Held, MediaMoved, MediaSession, ModificationRefused, Resumed
-from ferret_core.ua.session_description import answer, renewed
+from ferret_core.ua.session_description import answer, offer, renewed
 from ferret_core.ua.states import CallState
 
 _GONE: Final = frozenset({408, 481})  # after these there is no dialog any more (RFC 3261 clause 14.1)
@@ -69,13 +69,21 @@ def reinvited(call: Call, request: sip.Message | None, source: str, now: float) 
         return
     asked = Asked(request, source)
     refreshed(call, request)
-    body = _answer_to(call, description_of(request))
+    body = _answer_to(call, description_of(request)) if request.body else _offer(call)
     if body is None:
         call.respond(asked, 488, "Not Acceptable Here", now)
         return
     headers = call.headers(*session_timer(request))
     message = call.respond(asked, 200, "OK", now, headers, body)
     call.agent.repeat(call, message, source, now)
+
+
+def _offer(call: Call) -> bytes:
+    """Our offer in the 200 to a re-INVITE without one, of everything that we can do (RFC 3261 clause 14.2)."""
+    call.offer_waits = True
+    direction = "sendonly" if call.held else "sendrecv"
+    own = call.agent.configuration
+    return call.describe(offer(call.place, call.origin, own.codecs, call.conditions, direction))
 
 
 def updated(call: Call, request: sip.Message | None, source: str, now: float) -> None:
@@ -143,9 +151,14 @@ def update_answered(call: Call, reply: sip.Message | None, source: str, now: flo
         call.conditions.learn(audio)
 
 
-def acknowledged(call: Call, _: sip.Message | None, source: str, now: float) -> None:
-    """ACK for our 200 to a re-INVITE."""
+def acknowledged(call: Call, ack: sip.Message | None, source: str, now: float) -> None:
+    """ACK for our 200 to a re-INVITE; it may answer our offer. One that does not leaves the media as they are."""
     call.agent.repeat(call, None, "", now)
+    before = call.media
+    if not call.offer_waits or ack is None or not call.take_answer(ack):
+        return
+    if before is not None and call.media is not None and call.theirs is not None:
+        _tell_changes(call, before, call.media, call.theirs)
 
 
 def hang_up(call: Call, _: sip.Message | None, source: str, now: float) -> None:

@@ -7,7 +7,7 @@ from ferret_core.ua.call import Asked, Call, description_of, lists, session_time
 from ferret_core.ua.dialog import Dialog, number_of
 from ferret_core.ua.events import EndReason, Established, ResourcesWanted, Ringing
 from ferret_core.ua.in_dialog import answered_offer
-from ferret_core.ua.session_description import agreed, answer
+from ferret_core.ua.session_description import agreed, answer, offer
 from ferret_core.ua.states import CallState
 
 
@@ -17,6 +17,9 @@ def begin(call: Call, request: sip.Message, source: str, now: float) -> None:
     call.asked = asked = Asked(request, source)
     call.respond(asked, 100, "Trying", now)
     call.dialog = Dialog.of_request(request, call.agent.token(32))
+    if not request.body:
+        _offer(call, asked, now)
+        return
     offered = description_of(request)
     own = call.agent.configuration
     body = answer(offered, call.place, call.origin, own.codecs, call.conditions) if offered is not None else None
@@ -26,18 +29,45 @@ def begin(call: Call, request: sip.Message, source: str, now: float) -> None:
         return
     call.describe(body)
     call.learn(offered)
-    reliable = lists(request, "Supported", "100rel") or lists(request, "Require", "100rel")
-    if _ready(call) or not reliable or call.ours is None:
+    if _ready(call) or not _knows(request, "100rel") or call.ours is None:
         _alert(call, now)
         return
+    call.answered = True
+    _describe_reliably(call, asked, body, now)
+    if not call.conditions.ours and (media := agreed(call.ours, offered, own.codecs)) is not None:
+        call.agent.tell(ResourcesWanted(call.name, media))
+
+
+def _offer(call: Call, asked: Asked, now: float) -> None:
+    """An INVITE without an offer: ours goes in the first reliable answer (RFC 3261 clause 13.2.1, RFC 3262 clause 5).
+
+    Where that is the 200, nothing can be reserved before it rings.
+    """
+    reliable = _knows(asked.request, "100rel")
+    conditions = call.conditions
+    conditions.used = reliable and _knows(asked.request, "precondition")
+    conditions.theirs = not conditions.used
+    conditions.ours = conditions.ours or not reliable
+    call.offer_waits = True
+    body = call.describe(offer(call.place, call.origin, call.agent.configuration.codecs, conditions))
+    if reliable:
+        _describe_reliably(call, asked, body, now)
+    else:
+        _alert(call, now)
+
+
+def _describe_reliably(call: Call, asked: Asked, body: bytes, now: float) -> None:
+    """183 with our description, again and again until its PRACK comes."""
     call.rseq = 1
-    call.prack_waits = call.answered = True
+    call.prack_waits = True
     options = "100rel, precondition" if call.conditions.used else "100rel"
     headers = call.headers(("Require", options), ("RSeq", str(call.rseq)))
     message = call.respond(asked, 183, "Session Progress", now, headers, body)
-    call.agent.repeat(call, message, source, now)
-    if not call.conditions.ours and (media := agreed(call.ours, offered, own.codecs)) is not None:
-        call.agent.tell(ResourcesWanted(call.name, media))
+    call.agent.repeat(call, message, asked.source, now)
+
+
+def _knows(request: sip.Message, option: str) -> bool:
+    return lists(request, "Supported", option) or lists(request, "Require", option)
 
 
 def _ready(call: Call) -> bool:
@@ -66,7 +96,7 @@ def resources_ready(call: Call, _: sip.Message | None, source: str, now: float) 
 
 
 def pracked(call: Call, request: sip.Message | None, source: str, now: float) -> None:
-    """PRACK (RFC 3262 clause 3); it may bring an offer."""
+    """PRACK (RFC 3262 clause 3); it may bring an offer, or the answer to ours."""
     if request is None or call.asked is None:
         return
     asked = Asked(request, source)
@@ -76,8 +106,21 @@ def pracked(call: Call, request: sip.Message | None, source: str, now: float) ->
         return
     call.prack_waits = False
     call.agent.repeat(call, None, "", now)
-    answered_offer(call, asked, now)
+    if call.offer_waits:
+        _answered_in(call, asked, now)
+    else:
+        answered_offer(call, asked, now)
     _alert_if_ready(call, now)
+
+
+def _answered_in(call: Call, asked: Asked, now: float) -> None:
+    """A PRACK with the answer to our offer; a call for which it has none comes to nothing."""
+    fits = call.take_answer(asked.request)
+    call.respond(asked, 200, "OK", now)
+    if not fits or call.media is None:
+        _refuse(call, 488, "Not Acceptable Here", EndReason.REFUSED, now)
+    elif not call.conditions.ours:
+        call.agent.tell(ResourcesWanted(call.name, call.media))
 
 
 def updated(call: Call, request: sip.Message | None, source: str, now: float) -> None:
@@ -100,9 +143,11 @@ def pick_up(call: Call, _: sip.Message | None, source: str, now: float) -> None:
     call.agent.repeat(call, message, call.asked.source, now)
 
 
-def acknowledged(call: Call, _: sip.Message | None, source: str, now: float) -> None:
-    """ACK: the call is established."""
+def acknowledged(call: Call, ack: sip.Message | None, source: str, now: float) -> None:
+    """ACK: the call is established. It may answer our offer in the 200; without any media there is no call."""
     call.agent.repeat(call, None, "", now)
+    if call.offer_waits and ack is not None:
+        call.take_answer(ack)
     call.state = CallState.ESTABLISHED
     if call.media is not None:
         call.agent.tell(Established(call.name, call.media))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from ferret.errors import LocalMisuseError
 from ferret.protocols import sip
+from ferret.protocols.sip.sdp import Sdp
 from ferret_core.ua.call import SERVICE, Call, description_of, lists, reason_of
 from ferret_core.ua.dialog import Dialog, number_of, tag_of
 from ferret_core.ua.events import EndReason, Established, ResourcesWanted, Ringing
+from ferret_core.ua.session_description import answer as answer_to
 from ferret_core.ua.session_description import offer, renewed
 from ferret_core.ua.states import CallState
 
 
 def begin(call: Call, now: float) -> None:
-    """Send the INVITE with our offer."""
+    """Send the INVITE with our offer, unless the called party is to make it."""
     agent, own = call.agent, call.agent.configuration
-    body = call.describe(offer(call.place, call.origin, own.codecs, call.conditions))
+    body = call.describe(offer(call.place, call.origin, own.codecs, call.conditions)) if call.offers else b""
     identity = agent.own_identity()
     fields = [
         ("Via", agent.via()),
@@ -30,9 +32,10 @@ def begin(call: Call, now: float) -> None:
             ("Accept-Contact", '*;+g.3gpp.icsi-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel"'),
             ("Accept", "application/sdp"),
             ("User-Agent", own.user_agent),
-            ("Content-Type", "application/sdp"),
         ),
     ]
+    if body:
+        fields.append(("Content-Type", "application/sdp"))
     call.invite = agent.send(sip.request("INVITE", call.peer, fields, body), own.proxy, now)
     _watch(call, now)
 
@@ -48,9 +51,15 @@ def provisional(call: Call, answer: sip.Message | None, source: str, now: float)
         return
     if call.state is CallState.CALLING:
         call.state = CallState.PROGRESSING
-    _take_answer(call, answer)
-    if lists(answer, "Require", "100rel") and answer.has("RSeq"):
+    reliable = lists(answer, "Require", "100rel") and answer.has("RSeq")
+    if call.offers or reliable:
+        _take_description(call, answer)
+    if reliable:
         _acknowledge(call, answer, now)
+    if _came_to_nothing(call):
+        call.end_reason = EndReason.REFUSED
+        give_up(call, None, source, now)
+        return
     tell_ready(call, now)
 
 
@@ -75,10 +84,35 @@ def _early(call: Call, answer: sip.Message) -> bool:
     return True
 
 
-def _take_answer(call: Call, answer: sip.Message) -> None:
-    description = description_of(answer)
+def _came_to_nothing(call: Call) -> bool:
+    """Whether the called party has offered what we cannot accept."""
+    return not call.offers and call.theirs is not None and not call.answered
+
+
+def _take_description(call: Call, message: sip.Message) -> None:
+    """The answer to our offer; or the called party's offer, where our INVITE had none."""
+    description = description_of(message)
     if description is None or call.answered:
         return
+    if call.offers:
+        _take_answer(call, description)
+    else:
+        _take_offer(call, description)
+
+
+def _take_offer(call: Call, offered: Sdp) -> None:
+    call.theirs = offered
+    body = answer_to(offered, call.place, call.origin, call.agent.configuration.codecs, call.conditions)
+    if body is None:
+        return
+    call.reply = call.describe(body)
+    call.learn(offered)
+    call.answered = True
+    if not call.conditions.ours and call.media is not None:
+        call.agent.tell(ResourcesWanted(call.name, call.media))
+
+
+def _take_answer(call: Call, description: Sdp) -> None:
     call.learn(description)
     if call.media is None:
         return
@@ -99,7 +133,8 @@ def _acknowledge(call: Call, answer: sip.Message, now: float) -> None:
         return
     call.rseq = number
     call.prack_waits = True
-    call.request("PRACK", now, [("RAck", f"{number} {number_of(answer)} INVITE")])
+    body, call.reply = call.reply, b""
+    call.request("PRACK", now, [("RAck", f"{number} {number_of(answer)} INVITE")], body)
 
 
 def pracked(call: Call, answer: sip.Message | None, source: str, now: float) -> None:
@@ -131,8 +166,9 @@ def accepted(call: Call, answer: sip.Message | None, source: str, now: float) ->
     if answer is None or not _early(call, answer) or call.dialog is None:
         return
     call.dialog = _confirmed(call, answer)
-    _take_answer(call, answer)
-    call.acknowledge(now)
+    _take_description(call, answer)
+    call.acknowledge(now, call.reply)
+    call.reply = b""
     call.agent.ring_until(call, None)
     if call.media is None:
         call.state = CallState.ENDING  # what was answered is no use to us
