@@ -88,7 +88,10 @@ class Controller:
 
     def deadline(self) -> float | None:
         """When `wake` wants to be called at the latest; None: nothing is waited for."""
-        return min((f.deadline for f in self._fallbacks.values() if f.deadline is not None), default=None)
+        found = [f.deadline for f in self._fallbacks.values() if f.deadline is not None]
+        if not self._edge_is_busy():
+            found += [f.ready_at for f in self._waiting()]
+        return min(found, default=None)
 
     def reports(self) -> list[FallbackReport]:
         """Every fallback that is not over."""
@@ -187,7 +190,7 @@ class Controller:
         """Let go what is over, give the next one its turn if the edge is free; then everything that is to be done."""
         self._fallbacks = {call: one for call, one in self._fallbacks.items() if not one.state.final}
         if not self._edge_is_busy():
-            self._at_work = self._next()
+            self._at_work = self._next(now)
             if self._at_work is not None:
                 self._procedure.happen(self._at_work, Event.TURN_CAME, now)
         return self._procedure.take_commands()
@@ -199,7 +202,12 @@ class Controller:
             return False
         return one.state in _AT_WORK or (one.state is State.RETURNING and Trace.EDGE in one.traces)
 
-    def _next(self) -> Fallback | None:
-        """Who has waited longest, and whose last call has left nothing to be undone."""
-        waiting = sorted((f for f in self._fallbacks.values() if f.state is State.ELIGIBLE), key=lambda f: f.since)
-        return next((one for one in waiting if len(self._of(one.call.subscriber)) == 1), None)
+    def _next(self, now: float) -> Fallback | None:
+        """Who has waited longest."""
+        ready = [one for one in self._waiting() if one.ready_at <= now]
+        return min(ready, key=lambda one: one.ready_at, default=None)
+
+    def _waiting(self) -> list[Fallback]:
+        """Those that wait for their turn, and whose subscriber's last call has left nothing to be undone."""
+        eligible = [one for one in self._fallbacks.values() if one.state is State.ELIGIBLE]
+        return [one for one in eligible if len(self._of(one.call.subscriber)) == 1]

@@ -22,6 +22,7 @@ class Fallback:
     policy: ServicePolicy
     since: float  # when it came into its state
     deadline: float | None = None
+    ready_at: float = 0.0  # an eligible one: before that it is not moved
     state: State = State.RECORDING
     recording: Recording | None = None
     result: RecordingResult | None = None

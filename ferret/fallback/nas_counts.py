@@ -7,7 +7,7 @@ Without keys nobody can say whether a message was genuine; one that was not move
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ferret.errors import DecodeError, ProtocolError
@@ -15,19 +15,23 @@ from ferret.fallback.messages import NasCounts
 from ferret.protocols import nas, s1ap
 from ferret.protocols.nas import Direction, SecurityHeader
 from ferret.protocols.summary import Protocol
-from ferret.records.message import Role, SignallingMessage
+from ferret.records.message import CapturedMessage, Role, SignallingMessage
 from ferret.replay.device import device_at
 
 _BITS: Final = {SecurityHeader.SERVICE_REQUEST: 5}  # the short sequence number (TS 24.301 clause 9.9.3.28)
+S1AP_PORT: Final = 36412  # of the MME (TS 36.412 clause 7)
 _LATE: Final = 8  # a message that is this little behind came late or twice; one further ahead than that has wrapped
 
 
 class NasCounter:
-    """One device. Feed it the messages of S1-MME in order."""
+    """One device. Feed it the messages of S1-MME in order. `begin`: COUNTs that are known already."""
 
-    def __init__(self) -> None:
+    def __init__(self, begin: NasCounts | None = None) -> None:
         self._next: dict[Direction, int] = {}
         self._exact = False  # since the keys were taken into use
+        if begin is not None:
+            self._next = {Direction.UPLINK: begin.uplink, Direction.DOWNLINK: begin.downlink}
+            self._exact = begin.exact
 
     @property
     def counts(self) -> NasCounts | None:
@@ -40,12 +44,15 @@ class NasCounter:
         """What a message says of the COUNTs. Never raises: what cannot be read says nothing."""
         if message.protocol is not Protocol.S1AP:
             return
-        direction = Direction.DOWNLINK if message.from_nf.role is Role.MME else Direction.UPLINK
         try:
-            nas_pdus = list(s1ap.decode(message.octets).nas_pdus())
+            self.take_s1ap(s1ap.decode(message.octets), from_mme=message.from_nf.role is Role.MME)
         except ProtocolError:
             return
-        for nas_pdu in nas_pdus:
+
+    def take_s1ap(self, message: s1ap.Message, *, from_mme: bool) -> None:
+        """The same for a message that is decoded. Raises DecodeError where it holds something that is not S1AP."""
+        direction = Direction.DOWNLINK if from_mme else Direction.UPLINK
+        for nas_pdu in list(message.nas_pdus()):
             try:
                 self._take(nas.decode(nas_pdu), direction)
             except DecodeError:
@@ -62,6 +69,50 @@ class NasCounter:
         if direction in self._next and ahead >= span - _LATE:
             return
         self._next[direction] = expected + ahead + 1
+
+
+class NasWatch:
+    """Counts what live devices and their MMEs, at whichever place, say to each other."""
+
+    def __init__(self) -> None:
+        self._counters: dict[str, NasCounter] = {}
+        self._subscribers: dict[tuple[str, int], str] = {}  # by the MME's address and MME UE S1AP ID
+
+    def watch(self, subscriber: str, begin: NasCounts | None, ids: Iterable[tuple[str, int]]) -> None:
+        """Count for this subscriber from now on; `ids`: the addresses of his MMEs, and his ID at each."""
+        self._counters[subscriber] = NasCounter(begin)
+        self.also(subscriber, ids)
+
+    def also(self, subscriber: str, ids: Iterable[tuple[str, int]]) -> None:
+        """One more MME signals with him."""
+        if subscriber in self._counters:
+            self._subscribers.update(dict.fromkeys(ids, subscriber))
+
+    def end(self, subscriber: str) -> None:
+        """Count for him no longer."""
+        self._counters.pop(subscriber, None)
+        self._subscribers = {key: one for key, one in self._subscribers.items() if one != subscriber}
+
+    def counts(self, subscriber: str) -> NasCounts | None:
+        """Those of the next messages."""
+        counter = self._counters.get(subscriber)
+        return None if counter is None else counter.counts
+
+    def take(self, captured: CapturedMessage) -> str:
+        """Whose COUNTs this message has changed; "": nobody's. Never raises."""
+        if not self._subscribers or captured.protocol is not Protocol.S1AP:
+            return ""
+        from_mme = captured.source.port == S1AP_PORT
+        mme = captured.source if from_mme else captured.destination
+        try:
+            message = s1ap.decode(captured.octets)
+            subscriber = self._subscribers.get((mme.address, message.mme_ue_s1ap_id or 0), "")
+            before = self.counts(subscriber)
+            if subscriber:
+                self._counters[subscriber].take_s1ap(message, from_mme=from_mme)
+        except ProtocolError:
+            return ""
+        return subscriber if subscriber and self.counts(subscriber) != before else ""
 
 
 def count_nas(messages: Sequence[SignallingMessage]) -> NasCounts | None:

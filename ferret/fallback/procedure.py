@@ -104,7 +104,8 @@ class Procedure:
         pass
 
     def _wait(self, fallback: Fallback, now: float) -> None:
-        fallback.deadline = now + fallback.policy.max_wait_ms / 1000
+        fallback.ready_at = now + fallback.policy.after_ms / 1000
+        fallback.deadline = fallback.ready_at + fallback.policy.max_wait_ms / 1000
 
     def _hold(self, fallback: Fallback, now: float) -> None:
         fallback.begun_at = now

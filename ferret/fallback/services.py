@@ -5,6 +5,7 @@
     subscribers = ["*"]        # IMSIs, or how they begin: "99970*"
     max_fallback_ms = 1000     # from the hold until the call runs over the edge; then it goes back to the core
     max_wait_ms = 5000         # for an edge that is busy with another call
+    after_ms = 0               # how long a call has stood before it is moved: short ones are not worth it
 
     [services.web]
     enabled = false
@@ -26,7 +27,11 @@ from ferret.records.recording import CALLS
 WEB: Final = "web"
 KNOWN: Final = (*CALLS, WEB)
 _SUBSCRIBERS = re.compile(r"\*|\d{1,14}\*|\d{5,15}")  # IMSI: at most 15 digits (TS 23.003 clause 2.2)
-_LIMITS: Final[Mapping[str, tuple[int, int]]] = {"max_fallback_ms": (10, 60_000), "max_wait_ms": (0, 600_000)}
+_LIMITS: Final[Mapping[str, tuple[int, int]]] = {
+    "max_fallback_ms": (10, 60_000),
+    "max_wait_ms": (0, 600_000),
+    "after_ms": (0, 3_600_000),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class ServicePolicy:
     subscribers: tuple[str, ...] = ("*",)
     max_fallback_ms: int = 1000
     max_wait_ms: int = 5000
+    after_ms: int = 0
 
     def covers(self, subscriber: str) -> bool:
         """Whether this subscriber's service may be moved. A subscriber without a known IMSI never is."""
@@ -103,7 +109,7 @@ def _faults(name: str, entry: Mapping[str, Any]) -> Iterable[str]:
                     yield f".{key}: only calls ({', '.join(CALLS)}) can be moved to the edge"
             case "subscribers":
                 yield from _subscriber_faults(value)
-            case "max_fallback_ms" | "max_wait_ms":
+            case "max_fallback_ms" | "max_wait_ms" | "after_ms":
                 least, most = _LIMITS[key]
                 if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
                     yield f".{key}: must be a whole number from {least} to {most} (milliseconds)"
