@@ -9,7 +9,7 @@ from typing import Any, Final
 from ferret.protocols.nas import Milenage
 from ferret.protocols.nas.milenage import derive_opc
 from ferret.records.message import Role
-from ferret_core.driver.links.diameter_link import host_of
+from ferret_core.driver.links.diameter_link import TC_SECONDS, host_of
 from ferret_core.driver.places import Places
 from ferret_core.driver.ports import SIP_PORT
 
@@ -55,6 +55,7 @@ class LabNetwork:
     tac: int = 1
     ciphering: tuple[int, ...] = (2, 0)  # EEA in order of preference
     integrity: tuple[int, ...] = (2,)  # EIA
+    diameter_tc: float = TC_SECONDS  # between attempts to reach a Diameter peer that is gone
     sip_transport: str = "UDP"  # between CSCFs, and of devices: "UDP" or "TCP"
     sip_stream_above: int = 0  # octets: a longer request goes over TCP (RFC 3261 clause 18.1.1 has 1300); 0: none does
 

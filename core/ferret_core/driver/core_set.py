@@ -109,7 +109,9 @@ class CoreNf:
         if self.role in _DIAMETER:
             peers = _by_address(lab, _DIAMETER[self.role])
             listens = self.role in _LISTENERS
-            diameter = DiameterLink(self.role, address, peers, arrived, listens=listens, realm=lab.realm)
+            diameter = DiameterLink(
+                self.role, address, peers, arrived, listens=listens, realm=lab.realm, tc=lab.diameter_tc
+            )
             links.update(dict.fromkeys((interface for _, interface in peers.values()), diameter))
         if self.role in _SIP:
             links[Interface.MW] = self._sip(lab, address)

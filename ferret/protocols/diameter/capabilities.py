@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ferret.errors import DecodeError
 from ferret.protocols.diameter import avp
 from ferret.protocols.diameter.build import answer, request
 from ferret.protocols.diameter.constants import (
@@ -96,6 +97,14 @@ def watchdog_request(node: Identity) -> Message:
 def disconnect_request(node: Identity, cause: int) -> Message:
     """DPR (clause 5.4.1)."""
     return request(Command.DISCONNECT_PEER, Application.BASE, *node.origin, avp.DISCONNECT_CAUSE(cause))
+
+
+def disconnect_cause_of(disconnect: Message) -> int | None:
+    """Why the peer leaves, as its DPR has it; None where that cannot be read (clause 5.4.3)."""
+    try:
+        return disconnect.value_of(avp.DISCONNECT_CAUSE)
+    except DecodeError:
+        return None
 
 
 def plain_answer(node: Identity, asked: Message, result: int = ResultCode.SUCCESS) -> Message:

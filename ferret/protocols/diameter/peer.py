@@ -25,6 +25,7 @@ from ferret.protocols.diameter.capabilities import (
     Identity,
     capabilities_answer,
     capabilities_request,
+    disconnect_cause_of,
     disconnect_request,
     plain_answer,
     read_capabilities,
@@ -101,6 +102,7 @@ class DiameterPeer:
         self.side = side
         self.state = PeerState.WAIT_CONN_ACK if side is Side.INITIATOR else PeerState.WAIT_CER
         self.capabilities: Capabilities | None = None
+        self.disconnect_cause: int | None = None  # that the peer gave when it left in order (clause 5.4.3)
         self._expected_host = expected_host
         self._table = table or PeerTable()
         self._tx = tx
@@ -328,6 +330,7 @@ class DiameterPeer:
         self._leave(now)
 
     def _take_dpr(self, message: Message, now: float) -> None:
+        self.disconnect_cause = disconnect_cause_of(message)
         self._output.append(plain_answer(self.identity, message).encode())
         self._leave(now)
 

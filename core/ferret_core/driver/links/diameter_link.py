@@ -1,16 +1,19 @@
-"""Diameter between NFs: S6a, Cx, Gx and Rx, one peer per connection, on TCP port 3868."""
+"""Diameter between NFs: S6a, Cx, Gx and Rx, one peer per connection, on TCP port 3868.
+
+A connection that was lost is opened again by the side that opened it, every Tc (RFC 6733 clause 2.1).
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from time import monotonic
 
 import structlog
 
 from ferret.protocols.diameter.capabilities import Identity
-from ferret.protocols.diameter.constants import Application
+from ferret.protocols.diameter.constants import Application, DisconnectCause
 from ferret.protocols.diameter.peer import DiameterPeer
 from ferret.protocols.diameter.peer_events import (
     AnswerReceived,
@@ -24,6 +27,7 @@ from ferret.protocols.diameter.peer_events import (
 from ferret.protocols.diameter.peer_states import Side
 from ferret.records.message import Interface, Role
 from ferret.transport import tcp
+from ferret.transport.endpoint import TransportError
 from ferret.transport.tcp import TcpConnection, TcpServer
 from ferret_core.driver.links.link import Arrived, Link
 from ferret_core.driver.links.timer import Timer
@@ -42,6 +46,8 @@ _APPLICATIONS: Mapping[Interface, int] = {
     Interface.RX: Application.RX,
 }
 _OPENING = 5.0  # seconds for connection and capabilities exchange
+TC_SECONDS = 30.0  # between attempts to reach a peer that is gone (RFC 6733 clause 12)
+_STAYS_AWAY = frozenset({DisconnectCause.BUSY, DisconnectCause.DO_NOT_WANT_TO_TALK_TO_YOU})  # clause 5.4.3
 
 
 def host_of(role: Role, realm: str = REALM) -> str:
@@ -61,7 +67,9 @@ class DiameterLink(Link):
         *,
         listens: bool,
         realm: str = REALM,
+        tc: float = TC_SECONDS,
     ) -> None:
+        """`tc`: seconds between attempts to reach a peer again."""
         self._address = address
         self._peers = peers
         self._arrived = arrived
@@ -72,6 +80,11 @@ class DiameterLink(Link):
         self._server: TcpServer | None = None
         self._transactions: dict[int, tuple[_Connection, int]] = {}
         self._handles = 0
+        self.connected: Callable[[Role], None] | None = None  # is told of each connection that is open
+        self._tc = tc
+        self._stopped = False
+        self._waits: dict[Role, asyncio.TimerHandle] = {}  # for Tc
+        self._attempts: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen, or connect and exchange capabilities."""
@@ -79,12 +92,20 @@ class DiameterLink(Link):
             self._server = await TcpServer.listen(self._address, DIAMETER_PORT, self._accept)
             return
         for address, (role, _) in self._peers.items():
-            socket = await tcp.connect((address, DIAMETER_PORT), local=(self._address, 0))
-            connection = self._attach(socket, role, Side.INITIATOR)
+            connection = await self._open(address, role)
             await asyncio.wait_for(connection.opened.wait(), _OPENING)
+
+    async def _open(self, address: str, role: Role) -> _Connection:
+        socket = await tcp.connect((address, DIAMETER_PORT), local=(self._address, 0), within=_OPENING)
+        return self._attach(socket, role, Side.INITIATOR)
 
     async def stop(self) -> None:
         """Close every connection."""
+        self._stopped = True
+        for wait in self._waits.values():
+            wait.cancel()
+        for task in self._attempts:
+            task.cancel()
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
@@ -147,10 +168,44 @@ class DiameterLink(Link):
                     self._arrived(Failed(interface, peer, token, reason))
                 case PeerOpened():
                     connection.opened.set()
+                    if self.connected is not None:
+                        self.connected(role)
                 case PeerClosed(reason=reason):
+                    self._lost(connection)
                     self._arrived(PeerLost(interface, peer, reason))
                 case MessageDropped(reason=reason):
                     log.warning("diameter_dropped", peer=str(role), reason=reason)
+
+    def _lost(self, connection: _Connection) -> None:
+        """A connection has ended. Whoever opened it opens another, unless the peer asked not to."""
+        if self._connections.get(connection.role) is not connection:
+            return
+        del self._connections[connection.role]
+        cause = connection.peer.disconnect_cause
+        if cause in _STAYS_AWAY:
+            log.warning("diameter_peer_stays_away", peer=str(connection.role), cause=cause)
+        elif connection.peer.side is Side.INITIATOR:
+            self._try_later(connection.role)
+
+    def _try_later(self, role: Role) -> None:
+        if not self._stopped:
+            self._waits[role] = asyncio.get_running_loop().call_later(self._tc, self._try, role)
+
+    def _try(self, role: Role) -> None:
+        del self._waits[role]
+        task = asyncio.ensure_future(self._open_again(role))
+        self._attempts.add(task)
+        task.add_done_callback(self._attempts.discard)
+
+    async def _open_again(self, role: Role) -> None:
+        address = next(address for address, (known, _) in self._peers.items() if known is role)
+        try:
+            await self._open(address, role)
+        except TransportError as error:
+            log.warning("diameter_peer_away", peer=str(role), reason=str(error))
+            self._try_later(role)
+        else:
+            log.info("diameter_connected_again", peer=str(role))
 
 
 class _Connection:
