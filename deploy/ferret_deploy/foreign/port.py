@@ -126,9 +126,14 @@ class ForeignPort:
         return wanted
 
     def _under_way(self) -> bool:
-        now = self._around.clock()
-        asked = any(outcome.fate is Fate.SENT for outcome in self.figures.outcomes.values())
-        return asked or any(now - max(since, self._news) < self._around.patience for since in self._waiting.values())
+        """Whether more may come. What did not come in time is no more waited for, whatever else comes later."""
+        if any(outcome.fate is Fate.SENT for outcome in self.figures.outcomes.values()):
+            return True
+        latest = self._around.clock() - self._around.patience
+        if self._news > latest:
+            return bool(self._waiting)
+        self._waiting = {number: since for number, since in self._waiting.items() if since > latest}
+        return bool(self._waiting)
 
     # To the target.
 

@@ -207,10 +207,12 @@ class ForeignRun:
 
     def _translator(self, plan_: Plan) -> ForeignTranslator:
         messages = [step.message for step in plan_.steps]
+        setting = self._options.setting
         translator = ForeignTranslator(
-            host_map(messages, self._options.setting, self._places),
-            self._options.setting,
+            host_map(messages, setting, self._places),
+            setting,
             self._names,
+            beyond=host_map(messages, setting, self._places, beyond=True),
             restart_counter=self._restart_counter,
             random=self._options.random,
         )

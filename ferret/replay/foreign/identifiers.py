@@ -61,11 +61,14 @@ def unnamed(role: Role) -> DiameterName:
 
 
 def sip_places(messages: Iterable[SignallingMessage], setting: ForeignSetting) -> dict[Role, Endpoint]:
-    """Where each stand-in that speaks SIP is: on the protocol's own port, or the next one where it is taken."""
+    """Where each stand-in that speaks SIP is: on the protocol's own port, or the next one where it is taken.
+
+    In the other party's half of a call there is an NF of a target's role too.
+    """
     taken: set[Endpoint] = set()
     places: dict[Role, Endpoint] = {}
     seen = dict.fromkeys(n.role for m in messages if m.protocol is Protocol.SIP for n in (m.from_nf, m.to_nf))
-    for role in [role for role in seen if role in SIP_ROLES and role not in setting.roles]:
+    for role in [role for role in seen if role in SIP_ROLES]:
         host, port = setting.stand_ins.address(role), setting.stand_ins.port(role, SIP_PORT)
         while Endpoint(host, port) in taken or any((t.address, t.port) == (host, port) for t in setting.targets):
             port += 1
@@ -75,11 +78,16 @@ def sip_places(messages: Iterable[SignallingMessage], setting: ForeignSetting) -
 
 
 def host_map(
-    messages: Iterable[SignallingMessage], setting: ForeignSetting, places: Mapping[Role, Endpoint]
+    messages: Iterable[SignallingMessage],
+    setting: ForeignSetting,
+    places: Mapping[Role, Endpoint],
+    *,
+    beyond: bool = False,
 ) -> dict[str, str]:
     """Recorded addresses and names of SIP NFs, base stations and targets, and those that hold now.
 
-    A device is where its stand-in is only towards a P-CSCF; farther inside, it keeps its recorded address.
+    A device is where its stand-in is only towards a P-CSCF; farther inside, it keeps its recorded address. `beyond`: as
+    seen from the other party's half, where stand-ins have the targets' roles too.
     """
     hosts: dict[str, str] = {}
     listed = list(messages)
@@ -87,7 +95,9 @@ def host_map(
         ends = ((message.from_nf, message.captured.source), (message.to_nf, message.captured.destination))
         for node, endpoint in ends:
             if message.protocol is Protocol.SIP:
-                _sip_host(hosts, node, endpoint, setting, places)
+                now = _sip_place(node, setting, places, beyond)
+                if now is not None:
+                    hosts.update(_with_ports(node, endpoint, now, hosts))
             elif message.protocol is Protocol.S1AP:
                 here = setting.target(node.role).address if node.role in setting.roles else ""
                 hosts.setdefault(node.address, here or setting.stand_ins.address(node.role))
@@ -95,21 +105,22 @@ def host_map(
     return hosts
 
 
-def _sip_host(
-    hosts: dict[str, str], node: Node, endpoint: Endpoint, setting: ForeignSetting, places: Mapping[Role, Endpoint]
-) -> None:
-    if node.role in setting.roles:
+def _sip_place(node: Node, setting: ForeignSetting, places: Mapping[Role, Endpoint], beyond: bool) -> Endpoint | None:
+    """What stands for a recorded SIP NF or device; None: itself."""
+    if node.role in setting.roles and not beyond:
         target = setting.target(node.role)
-        now = Endpoint(target.address, target.port)
-    elif node.role in places and (node.role is not Role.UE or Role.PCSCF in setting.roles):
-        now = places[node.role]
-    else:
-        return
+        return Endpoint(target.address, target.port)
+    if node.role is Role.UE and Role.PCSCF not in setting.roles:
+        return None
+    return places.get(node.role)
+
+
+def _with_ports(node: Node, endpoint: Endpoint, now: Endpoint, known: Mapping[str, str]) -> dict[str, str]:
+    """The recorded address, or its ports where several NFs share it. What is known stays."""
     if not node.port:
-        hosts.setdefault(node.address, str(now))
-        return
-    for port in (node.port, endpoint.port):
-        hosts.setdefault(str(Endpoint(node.address, port)), str(now))
+        return {node.address: known.get(node.address, str(now))}
+    written = [str(Endpoint(node.address, port)) for port in (node.port, endpoint.port)]
+    return {text: known.get(text, str(now)) for text in written}
 
 
 def _names(messages: Iterable[SignallingMessage], hosts: Mapping[str, str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from ferret.replay.foreign.neighbours import CONTROL_PLANE, OWNERS
 from ferret.replay.foreign.targets import ForeignSetting
 from ferret.replay.rewrite import Message
 from ferret.replay.rewrite.fields import with_each_value, with_values
-from ferret.replay.translation import Domain, Pair, teid_scope
+from ferret.replay.translation import Domain, Pair, Translation, teid_scope
 from ferret.replay.translator import StimulusTranslator
 
 _OWN_ROUTES: Final = ("Contact", "Record-Route", "Path", "Service-Route")
@@ -42,12 +42,17 @@ class ForeignTranslator(StimulusTranslator):
         setting: ForeignSetting,
         names: Mapping[Role, DiameterName],
         *,
+        beyond: Mapping[str, str],
         own: frozenset[Role] = frozenset(),
         restart_counter: int = 0,
         random: Random,
     ) -> None:
-        """`own`: the roles that have neither a target nor a stand-in, since an edge NF is there."""
+        """`beyond`: the hosts as seen from the other party's half.
+
+        `own`: the roles that have neither a target nor a stand-in, since an edge NF is there.
+        """
         super().__init__(hosts)
+        self._beyond = Translation(beyond)
         self._setting = setting
         self._names = names
         self._theirs = setting.roles | own
@@ -153,7 +158,7 @@ class ForeignTranslator(StimulusTranslator):
         if isinstance(made, diameter.Message):
             return self._named(message, made)
         if isinstance(made, sip.Message):
-            return self._placed(message, made)
+            return self._placed(message, made, doors(message.protocol).decode(message.octets))
         return made
 
     def _recovered(self, made: gtpv2.Message) -> gtpv2.Message:
@@ -174,14 +179,24 @@ class ForeignTranslator(StimulusTranslator):
         )
         return replace(made, avps=avps)
 
-    def _placed(self, message: SignallingMessage, made: sip.Message) -> sip.Message:
+    def _placed(self, message: SignallingMessage, made: sip.Message, recorded: sip.Message) -> sip.Message:
+        """Where stand-ins are. What of the target's own was recorded has been translated: any other is of beyond."""
         for name in _OWN_ROUTES:
-            made = with_each_value(made, name, self.translation.text)
+            made = with_each_value(made, name, self._beyond.text)
         if message.from_nf.role is Role.UE:
             made = _without_security_agreement(made)
-        if made.is_request:
-            made = with_values(made, "Via", [_over_udp(made.first("Via")), *made.values("Via")[1:]])
-        return made
+        if not made.is_request:
+            return made
+        stack = [self._via(old, new) for old, new in zip(recorded.values("Via"), made.values("Via"), strict=True)]
+        return with_values(made, "Via", [_over_udp(stack[0]), *stack[1:]] if stack else stack)
+
+    def _via(self, recorded: str, made: str) -> str:
+        """A stand-in's Via, at the stand-in's place."""
+        branch = sip.parse_via(recorded).branch
+        new = f"{branch}.{self._run}"
+        if not branch or sip.parse_via(made).branch != new:
+            return made
+        return self._beyond.text(recorded.replace(branch, new, 1))
 
 
 def _without_security_agreement(made: sip.Message) -> sip.Message:
