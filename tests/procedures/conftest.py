@@ -20,6 +20,8 @@ from ferret.transport.udp import UdpTransport
 from ferret_core.driver.configuration import LabNetwork
 from ferret_core.driver.core_set import CoreSet
 from ferret_core.driver.device import Cell, Device
+from ferret_core.driver.links.diameter_link import DiameterLink
+from ferret_core.driver.links.s1ap_link import S1apLink
 from ferret_core.driver.links.sip_link import SipLink
 from ferret_core.driver.places import Places
 from ferret_core.driver.ports import S1AP_PORT
@@ -27,10 +29,12 @@ from ferret_core.driver.socket_network import SocketNetwork
 from ferret_core.driver.user_agent import RemoteParty, UserAgentDriver
 from ferret_core.enb import Enb
 from ferret_core.enb.driver import EnbDriver
+from ferret_core.enb.enb import S1State
 from ferret_core.enb.ue import EmmState
 from ferret_core.nf import Received, Send
 from ferret_core.ua import Ended, Established, Held, NotRegistered, Registered, Resumed, Ringing
 
+RETRY = 0.05  # seconds between attempts to set up S1 again
 BOB = "sip:bob@remote.example"
 
 
@@ -89,6 +93,19 @@ class Scene:
         link = self.core.nfs[Role.PCSCF].node.links[Interface.GM]
         assert isinstance(link, SipLink)
         link.drop_connections(device.address)
+
+    async def lose_s1(self) -> None:
+        """The S1 association is lost; afterwards it is up again."""
+        link = self.core.nfs[Role.MME].node.links[Interface.S1_MME]
+        assert isinstance(link, S1apLink)
+        link.end(self.lab.places.address(Role.ENB))
+        await self.station.until(lambda: self.station.enb.state is not S1State.UP)
+        await self.station.until(lambda: self.station.enb.state is S1State.UP)
+
+    def lose_diameter(self, role: Role) -> None:
+        """The Diameter connection of a client is lost."""
+        link = next(one for one in self.core.nfs[role].node.links.values() if isinstance(one, DiameterLink))
+        link.drop()
 
     def expects(self, address: str, port: int) -> None:
         """A device waits for media."""
@@ -156,7 +173,7 @@ async def scene(sctp: SctpTransport, network: str = "127.0.140.0/24", **changes:
     core = CoreSet(lab, sctp=sctp, random=lambda role: Random(str(role)))
     mme = lab.places.address(Role.MME)
     enb = Enb(address=lab.places.address(Role.ENB), random=Random(1), mme=mme, plmn=lab.plmn, tac=lab.tac)
-    station = EnbDriver(enb, mme=(mme, S1AP_PORT), sctp=sctp)
+    station = EnbDriver(enb, mme=(mme, S1AP_PORT), sctp=sctp, retry=RETRY)
     remote = RemoteParty(
         BOB,
         lab.sip_address(Role.REMOTE),

@@ -27,6 +27,7 @@ from ferret_core.nf import Note, Output, Peer, PeerLost, Received, Send
 log = structlog.get_logger(__name__)
 
 UE_STREAM: Final = 1  # stream 0 is for common procedures, others for devices' (TS 36.412 clause 7)
+RETRY_SECONDS: Final = 5.0
 _KEPT: Final = 1024  # downlink packets and notes that are kept for whoever wants to look
 
 
@@ -49,9 +50,13 @@ class EnbDriver:
         mme: Address,
         sctp: SctpTransport | None = None,
         options: SctpOptions | None = None,
+        retry: float = RETRY_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`mme`: where S1AP is; `sctp`: by default whatever this machine has."""
+        """`mme`: where S1AP is; `sctp`: by default whatever this machine has.
+
+        `retry`: seconds between attempts to set up S1 again once it was lost.
+        """
         self.enb = enb
         self.arrived: Callable[[Arrival], None] | None = None
         self.arrivals: deque[Arrival] = deque(maxlen=_KEPT)
@@ -61,6 +66,9 @@ class EnbDriver:
         self._options = options or SctpOptions()
         self._clock = clock
         self._association: SctpAssociation | None = None
+        self._retry = retry
+        self._stopped = False
+        self._again: asyncio.Task[None] | None = None
         self._udp: UdpTransport | None = None
         self._changed = asyncio.Event()
 
@@ -70,27 +78,35 @@ class EnbDriver:
         `user_plane`: False for the second MME of a base station whose user plane is open already (`Enb.towards`).
         Raises TransportError, ConfigError where there is no SCTP, and ProtocolError where the MME refuses.
         """
+        self._stopped = False
         if user_plane:
             self._udp = await UdpTransport.bind(self.enb.address, gtpu.PORT, self._datagram)
         try:
-            transport = self._sctp or choose().transport
-            self._association = await transport.connect(
-                self._mme,
-                local=(self.enb.address, 0),
-                received=self._message,
-                lost=self._lost,
-                options=self._options,
-            )
-            self.perform(self.enb.set_up())
-            await self._set_up(within)
-            if self.enb.state is not S1State.UP:
-                raise ProtocolError(f"MME {self._mme[0]} refused S1 SETUP")
+            await self._connect(within)
         except BaseException:
             self.stop()
             raise
 
+    async def _connect(self, within: float) -> None:
+        transport = self._sctp or choose().transport
+        self._association = await transport.connect(
+            self._mme,
+            local=(self.enb.address, 0),
+            received=self._message,
+            lost=self._lost,
+            options=self._options,
+        )
+        self.perform(self.enb.set_up())
+        await self._set_up(within)
+        if self.enb.state is not S1State.UP:
+            raise ProtocolError(f"MME {self._mme[0]} refused S1 SETUP")
+
     def stop(self) -> None:
         """Close both sockets."""
+        self._stopped = True
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         if self._association is not None:
             self._association.close()
             self._association = None
@@ -154,6 +170,27 @@ class EnbDriver:
         self._association = None
         event = PeerLost(Interface.S1_MME, Peer(Role.MME, self._mme[0]), reason)
         self.perform(self.enb.receive(event, self._clock()))
+        if not self._stopped and self._again is None:
+            self._again = asyncio.ensure_future(self._connect_again())
+
+    async def _connect_again(self) -> None:
+        """Set up S1 anew, however often that takes (TS 36.413 clause 8.7.3)."""
+        while self.enb.state is not S1State.UP:
+            await asyncio.sleep(self._retry)
+            try:
+                await self._connect(self._options.connect_timeout)
+            except (TransportError, ProtocolError) as error:
+                log.warning("s1_not_set_up", enb=self.enb.address, mme=self._mme[0], reason=str(error))
+                self._give_up_association()
+        self._again = None
+
+    def _give_up_association(self) -> None:
+        if self._association is not None:
+            self._association.close()
+            self._association = None
+        if self.enb.state is not S1State.DOWN:
+            event = PeerLost(Interface.S1_MME, Peer(Role.MME, self._mme[0]), "S1 was not set up")
+            self.perform(self.enb.receive(event, self._clock()))
 
     def _datagram(self, octets: bytes, source: Address) -> None:
         now = self._clock()

@@ -29,7 +29,7 @@ from ferret.protocols.s1ap.constants import (
 from ferret.records.message import Interface, Role
 from ferret_core.enb.context import ImportedUe, read_ues
 from ferret_core.enb.tunnels import DownlinkPacket, Radio, Reply, Tunnels
-from ferret_core.enb.ue import NasOutput, Ue
+from ferret_core.enb.ue import EmmState, NasOutput, Ue
 from ferret_core.nf import Input, NetworkFunction, Note, Output, Peer, PeerLost, Received, Send
 
 NAME: Final = "FERRET emulated eNB"
@@ -59,6 +59,7 @@ class Connection:
     ue: Ue
     mme_id: int | None = None  # None until the MME's first message
     connected: bool = True  # False: the device is idle
+    shared: bool = False  # with the MME that the device belongs to (see `Enb.share`)
 
 
 class Enb(NetworkFunction):
@@ -119,7 +120,9 @@ class Enb(NetworkFunction):
         LocalMisuseError where there is no such device.
         """
         connection = self._by_imsi(imsi)
-        other._connections[connection.enb_id] = Connection(connection.enb_id, connection.ue, mme_ue_s1ap_id)
+        other._connections[connection.enb_id] = Connection(
+            connection.enb_id, connection.ue, mme_ue_s1ap_id, shared=True
+        )
 
     def unshare(self, imsi: str) -> None:
         """This MME signals with the device no longer, if it did; its E-RABs stay."""
@@ -148,7 +151,8 @@ class Enb(NetworkFunction):
         return connection
 
     def attach(self, ue: Ue, apn: str = "", *, pco: bytes = b"") -> Sequence[Output]:
-        """Let a new device attach."""
+        """Let a new device attach. Raises LocalMisuseError without an MME."""
+        self._need_mme()
         connection = self._connection_for(ue)
         return (self._initial(connection, ue.attach(apn, pco=pco), "mo-Signalling"),)
 
@@ -165,7 +169,8 @@ class Enb(NetworkFunction):
         return self._uplink(self._of(ue), NasOutput((ue.detach(switch_off=switch_off),)))
 
     def request_service(self, ue: Ue) -> Sequence[Output]:
-        """Let an idle device become active."""
+        """Let an idle device become active. Raises LocalMisuseError without an MME."""
+        self._need_mme()
         connection = self._of(ue)
         if connection.connected:
             raise LocalMisuseError("the device is already connected")
@@ -202,8 +207,7 @@ class Enb(NetworkFunction):
     def receive(self, event: Input, now: float) -> Sequence[Output]:
         """Take one S1AP message, or the loss of the MME."""
         if isinstance(event, PeerLost):
-            self.state = S1State.DOWN
-            return (Note("mme_lost", {"mme": event.peer.address, "reason": event.reason}),)
+            return self._mme_lost(event)
         if not isinstance(event, Received) or not isinstance(event.message, s1ap.Message):
             raise LocalMisuseError("a base station receives S1AP only")
         message = event.message
@@ -235,6 +239,10 @@ class Enb(NetworkFunction):
         return {"connections": connected, "erabs": len(self.tunnels)}
 
     # Connections.
+
+    def _need_mme(self) -> None:
+        if self.state is not S1State.UP:
+            raise LocalMisuseError(f"S1 is {self.state}")
 
     def _connection_for(self, ue: Ue) -> Connection:
         while self._next_id in self._connections:
@@ -277,6 +285,24 @@ class Enb(NetworkFunction):
         return {"mme_ue_s1ap_id": connection.mme_id, "enb_ue_s1ap_id": connection.enb_id}
 
     # Common procedures.
+
+    def _mme_lost(self, event: PeerLost) -> Sequence[Output]:
+        """Without S1 there are no UE-associated connections: the devices are idle (TS 36.413 clauses 8.7.1, 8.7.3).
+
+        What is left of one that was just attaching goes; one that is shared here belongs to another MME, and stays.
+        """
+        self.state = S1State.DOWN
+        idle = 0
+        for connection in list(self._connections.values()):
+            if connection.shared:
+                del self._connections[connection.enb_id]
+                continue
+            idle += connection.connected
+            self._disconnect(connection)
+            connection.mme_id = None
+            if connection.ue.state is not EmmState.REGISTERED:
+                del self._connections[connection.enb_id]
+        return (Note("mme_lost", {"mme": event.peer.address, "reason": event.reason, "idle": idle}),)
 
     def _setup_done(self, message: s1ap.Message) -> Sequence[Output]:
         self.state = S1State.UP

@@ -66,10 +66,21 @@ def go_idle(node: MmeNode, ue: UeContext) -> None:
 
 
 def forget_connections(node: MmeNode, peer: Peer) -> None:
-    """A base station has restarted, or is lost: all its UEs are idle."""
+    """A base station has restarted, or is lost: all its UEs are idle, and the SGW is told (TS 23.401 clause 5.3.5)."""
     for ue in list(node.contexts()):
         if ue.enb == peer and ue.ecm is EcmState.CONNECTED:
             go_idle(node, ue)
+            if ue.emm is EmmState.REGISTERED and ue.sgw is not None and any(p.created for p in ue.pdns.values()):
+                request = s11.release_access_bearers_request(node, ue)
+                node.to_sgw(ue, request, _nothing_more, _no_answer)
+
+
+def _nothing_more(ue: UeContext, _: gtpv2.Message) -> None:
+    """The UE is idle already."""
+
+
+def _no_answer(ue: UeContext, reason: str) -> None:
+    """The UE is idle all the same; what comes for it finds no base station."""
 
 
 def bearers_released(node: MmeNode, peer: Peer, message: s1ap.Message) -> None:

@@ -242,6 +242,29 @@ def test_a_reset_makes_the_devices_idle() -> None:
         assert enb.leftovers() == {"connections": 0, "erabs": 0}
 
 
+def test_without_its_mme_a_base_station_has_idle_devices_that_wait() -> None:
+    enb = base_station()
+    enb.receive(PeerLost(Interface.S1_MME, MME, "gone"), 0.0)
+    assert enb.leftovers() == {"connections": 0, "erabs": 0}
+    device = enb.ue(IMSI)  # it is still registered
+    for order in (enb.request_service, enb.attach):
+        with pytest.raises(LocalMisuseError, match="S1 is down"):
+            order(device)
+    enb.set_up()
+    gummeis = [ServedGummeis(("00101",), (1,), (1,))]
+    give(enb, s1ap.s1_setup_response(name="mme", gummeis=gummeis, relative_capacity=255))
+    assert isinstance(enb.request_service(device)[0], Send)
+
+
+def test_a_device_that_is_shared_stays_with_its_own_mme_when_the_other_is_lost() -> None:
+    enb = base_station()
+    other = enb.towards("127.0.9.99")
+    enb.share(IMSI, other, 77)
+    other.receive(PeerLost(Interface.S1_MME, Peer(Role.MME, "127.0.9.99"), "gone"), 0.0)
+    assert enb.leftovers() == {"connections": 1, "erabs": 2}
+    assert other.leftovers()["connections"] == 0
+
+
 def test_the_loss_of_the_mme_brings_s1_down_and_messages_out_of_place_are_violations() -> None:
     enb = base_station()
     (note,) = enb.receive(PeerLost(Interface.S1_MME, MME, "gone"), 0.0)

@@ -217,6 +217,7 @@ def test_a_lost_base_station_leaves_its_devices_idle() -> None:
     world.take(world.mme.receive(PeerLost(Interface.S1_MME, ENB, "association lost"), 1.0))
     assert world.mme.by_imsi[IMSI].ecm == "ECM-IDLE"
     assert world.mme.leftovers()["pdn_connections"] == 1
+    world.last("Release Access Bearers Request")  # so that the SGW keeps what comes for it, and has it paged
 
 
 def test_reset_of_one_connection_is_acknowledged_with_it() -> None:

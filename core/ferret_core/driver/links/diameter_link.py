@@ -117,6 +117,12 @@ class DiameterLink(Link):
         connection = self._connections.get(role)
         return connection is not None and connection.peer.is_open
 
+    def drop(self) -> None:
+        """End every connection as if the network had lost it: it is opened again as after any loss."""
+        for connection in list(self._connections.values()):
+            connection.close()
+            self.pass_on(connection, connection.peer.connection_lost(monotonic()))
+
     def send(self, output: Send) -> None:
         """Send a request to the member of the peer's role, or the answer to one of its requests."""
         now = monotonic()

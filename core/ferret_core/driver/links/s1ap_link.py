@@ -40,6 +40,13 @@ class S1apLink(Link):
         if self._listener is not None:
             self._listener.close()
 
+    def end(self, enb: str) -> None:
+        """End the association with a base station."""
+        association = self._associations.pop(enb, None)
+        if association is not None:
+            association.close()
+            self._arrived(PeerLost(Interface.S1_MME, Peer(Role.ENB, enb), "ended"))
+
     def send(self, output: Send) -> None:
         """Send to the base station at the peer's address; one that is not connected is reported, not fatal."""
         association = self._associations.get(output.peer.address)
