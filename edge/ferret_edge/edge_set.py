@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from random import Random
 
 import structlog
@@ -159,10 +160,8 @@ class EdgeSet:
         chosen = frozenset(members)
         everyone = all_members or chosen
         self.site = site
-        self.nfs = {
-            role: EdgeNf(role, site=site, members=everyone, rules=rules, seed=seed, sctp=sctp, network=network)
-            for role in sorted(chosen)
-        }
+        self._make = partial(EdgeNf, site=site, members=everyone, rules=rules, seed=seed, sctp=sctp, network=network)
+        self.nfs = {role: self._make(role) for role in sorted(chosen)}
 
     async def __aenter__(self) -> EdgeSet:
         await self.start()
@@ -181,6 +180,19 @@ class EdgeSet:
             await self.stop()
             raise
         log.info("edge_started", network=str(self.site.network), nfs=[str(role) for role in self.nfs])
+
+    def leftovers(self) -> dict[str, dict[str, int]]:
+        """What each NF holds of subscribers, without zeros: {} when nothing is left."""
+        held = {
+            str(role): {kind: number for kind, number in nf.node.nf.leftovers().items() if number}
+            for role, nf in self.nfs.items()
+        }
+        return {role: kinds for role, kinds in held.items() if kinds}
+
+    async def restart(self, role: Role) -> None:
+        """Start an NF that was stopped anew: it knows nobody. Raises TransportError, ConfigError."""
+        self.nfs[role] = self._make(role)
+        await self.nfs[role].start()
 
     async def stop(self) -> None:
         """Stop every NF."""

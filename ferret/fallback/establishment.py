@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Final
 
 from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished, Place
@@ -25,10 +25,10 @@ from ferret.records.message import CapturedMessage, SignallingMessage
 from ferret.records.recording import CALLS, Recording
 from ferret.replay.plan import plan
 
-_SIP_MOMENTS: Final = frozenset({"INVITE", "ACK", "BYE", "CANCEL"})
-_GTPV2_MOMENTS: Final = frozenset(
-    str(int(one)) for one in (MessageType.CREATE_BEARER_RESPONSE, MessageType.DELETE_BEARER_REQUEST)
-)
+_SIP_BEGINNINGS: Final = frozenset({"INVITE", "ACK"})
+_SIP_ENDS: Final = frozenset({"BYE", "CANCEL"})
+_BEARER_IS_UP: Final = str(int(MessageType.CREATE_BEARER_RESPONSE))
+_BEARER_GOES: Final = str(int(MessageType.DELETE_BEARER_REQUEST))
 _QCI_VOICE: Final = 1  # TS 23.203 table 6.1.7
 _TRIED_AGAIN: Final = frozenset({"401 (INVITE)", "407 (INVITE)"})  # a challenge: the device comes back with credentials
 
@@ -41,17 +41,27 @@ class Standing(StrEnum):
     ENDED = "ended"
 
 
-def is_moment(captured: CapturedMessage) -> bool:
-    """Whether this message can change a call's standing. Only peeks, never raises."""
+class Moment(Enum):
+    """What a message may do to a call."""
+
+    NONE = 0
+    ADVANCE = 1  # it begins, or comes to stand
+    END = 2
+
+
+def moment(captured: CapturedMessage) -> Moment:
+    """What this message can do to a call's standing. Only peeks, never raises."""
     peek = doors(captured.protocol).peek(captured.octets)
     if peek is None:
-        return False
+        return Moment.NONE
     if captured.protocol is Protocol.GTPV2:
-        return peek.type in _GTPV2_MOMENTS
+        return {_BEARER_IS_UP: Moment.ADVANCE, _BEARER_GOES: Moment.END}.get(peek.type, Moment.NONE)
     if captured.protocol is not Protocol.SIP:
-        return False
+        return Moment.NONE
     failed = peek.kind is Kind.RESPONSE and peek.type >= "300" and peek.correlation.endswith(" INVITE")
-    return failed or peek.type in _SIP_MOMENTS
+    if failed or peek.type in _SIP_ENDS:
+        return Moment.END
+    return Moment.ADVANCE if peek.type in _SIP_BEGINNINGS else Moment.NONE
 
 
 def standing(recording: Recording) -> Standing:
@@ -105,25 +115,33 @@ class CallWatch:
         self._edge = edge
         self._settle = settle
         self._latest = latest
-        self._first: float | None = None  # moment that has not been looked at
-        self._last = 0.0
+        self._first: dict[Moment, float] = {}  # moments that have not been looked at
+        self._last: dict[Moment, float] = {}
         self._known: dict[Call, Standing] = {}
         self._calls: dict[tuple[str, str, bytes | int], Call] = {}  # by what a call is known by
         self._numbers: Counter[tuple[str, str]] = Counter()
 
     def take(self, captured: CapturedMessage, now: float) -> None:
         """Take what an agent has seen."""
-        if is_moment(captured):
-            self._first = now if self._first is None else self._first
-            self._last = now
+        found = moment(captured)
+        if found is not Moment.NONE:
+            self._first.setdefault(found, now)
+            self._last[found] = now
 
-    def deadline(self) -> float | None:
-        """When `look` wants to be called; None: nothing can have changed."""
-        return None if self._first is None else min(self._last + self._settle, self._first + self._latest)
+    def deadline(self, *, ends: bool = False) -> float | None:
+        """When `look` wants to be called; None: nothing can have changed. `ends`: only for calls that may have ended,
+        since there is no time to look at others.
+        """
+        chosen = (Moment.END,) if ends else (Moment.ADVANCE, Moment.END)
+        found = [one for one in chosen if one in self._first]
+        if not found:
+            return None
+        last, first = max(self._last[one] for one in found), min(self._first[one] for one in found)
+        return min(last + self._settle, first + self._latest)
 
     def look(self, recordings: Iterable[Recording]) -> list[CallBegun | CallEstablished | CallEnded]:
         """What is new. `recordings`: everything recorded; what is dropped from them for good can be `forget`-ed."""
-        self._first = None
+        self._first.clear()
         events: list[CallBegun | CallEstablished | CallEnded] = []
         for recording in recordings:
             if recording.service not in CALLS:

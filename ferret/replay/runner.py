@@ -6,7 +6,7 @@ in it may have been allocated by the edge just before; so it waits until the edg
 before it, or until nothing is under way at the edge any more.
 
 A recording that is over is replayed by `run`. One that still grows is followed: `begin`, `follow` whenever more of it
-is known, `finish`; then `move` and `serve`, when somebody decides that.
+is known, `finish`; then `move`, when somebody decides that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from ferret.errors import FerretError
-from ferret.protocols.summary import IdKind
 from ferret.queue import MessageQueue
 from ferret.records.message import Role, SignallingMessage
 from ferret.replay import retry
@@ -34,13 +33,11 @@ from ferret.replay.port import (
     Deliver,
     Expect,
     Finish,
-    Forget,
     MadeOutput,
     Moving,
     Noted,
     Reconfigure,
     Report,
-    Serve,
     Settle,
     Settled,
 )
@@ -125,14 +122,14 @@ class Replayer:
         clock: Callable[[], float] = monotonic,
         progress: Callable[[int], None] = lambda done: None,
     ) -> None:
-        """`moves`: base station and device are moved as soon as the plan says so; otherwise by `move`.
-
-        `ids`: numbers of commands, where several replayers share the ports; from FIRST_COMMAND_ID. `noted` gets what
-        NFs tell besides.
+        """`imsi`: by which the edge knows the subscriber. `moves`: base station and device are moved as soon as the
+        plan says so; otherwise by `move`. `ids`: numbers of commands, where several share the ports; from
+        FIRST_COMMAND_ID.
+        `noted` gets what NFs tell besides.
         """
         self.result = RecordingResult(plan, [])
         self._plan = plan
-        self._imsi = imsi or plan.subscriber
+        self.imsi = imsi or plan.subscriber
         self._ports = ports
         self._queue = queue
         self._translator = translator
@@ -215,19 +212,9 @@ class Replayer:
         await self._unless_abandoned(self._move(len(self._taking_part) - 1))
         return self.result.reconfigured and not self.result.abandoned
 
-    async def serve(self, *, begins: bool, calls: Sequence[str] = ()) -> None:
-        """The subscriber is at the edge now, or no longer. Raises ReplayAbandonedError."""
-        await self._to_all(lambda number: Serve(number, self._imsi, begins, tuple(calls)))
-
-    async def forget(self) -> None:
-        """Have the NFs let go what they hold of the subscriber. Raises ReplayAbandonedError.
-
-        The MME first: it deletes the sessions, and so the other NFs of the EPC hear of it.
-        """
-        calls = tuple(dict.fromkeys(value for step in self._plan.steps for value in _call_ids(step.message)))
-        for role in sorted(self._ports, key=lambda role: role is not Role.MME):
-            await self._command(role, Forget(next(self._ids), self._imsi, calls))
-        await self._settled()
+    def stop(self) -> None:
+        """Nothing more is wanted: what still lies in the queue is thrown away."""
+        self._drain()
 
     async def _unless_abandoned(self, work: Coroutine[Any, Any, None]) -> bool:
         try:
@@ -263,13 +250,13 @@ class Replayer:
         """Context first: what it makes the NFs say to each other is not part of the recording."""
         snapshot = self._translator.snapshot()
         members = tuple(sorted(self._plan.members))
-        await self._to_all(lambda number: Begin(number, self._imsi, members, snapshot))
+        await self._to_all(lambda number: Begin(number, self.imsi, members, snapshot))
         before = await self._sums()
         for role, values in self._in_order_of_need():
             await self._command(role, Context(next(self._ids), values))
         if await self._sums() != before:
             await self._settled()
-            await self._to_all(lambda number: Begin(number, self._imsi, members, snapshot))
+            await self._to_all(lambda number: Begin(number, self.imsi, members, snapshot))
             self.result.added.clear()
 
     def _in_order_of_need(self) -> list[tuple[Role, Mapping[str, object]]]:
@@ -399,14 +386,14 @@ class Replayer:
             return
         await self._nothing_open(number + 1)
         try:
-            noted = await self._reconfigure(await self._mover.prepare(self._imsi))
+            noted = await self._reconfigure(await self._mover.prepare(self.imsi))
             if noted.event != "reconfigured":
                 result.not_reconfigured = str(noted.fields.get("reason", noted.event))
                 return
             result.reconfigured = True
             result.nas_protected = bool(noted.fields.get("nas_protected"))
             result.fallback_ms = (self._clock() - self._started) * 1000
-            result.user_plane = await self._mover.probe(self._imsi)
+            result.user_plane = await self._mover.probe(self.imsi)
         except ReplayAbandonedError:
             raise
         except FerretError as error:
@@ -418,9 +405,10 @@ class Replayer:
         await self._to_all(lambda number: Moving(number, begins=True))
         try:
             for role in (Role.MME, Role.PGW):
-                await self._command(role, Reconfigure(next(self._ids), self._imsi, downlink_count))
+                await self._command(role, Reconfigure(next(self._ids), self.imsi, downlink_count))
             noted = await asyncio.wait_for(self._moved, self._times.reconfiguration)
-            await self._settled()
+            if self._moves:
+                await self._settled()  # the next stimulus comes upon it
         except TimeoutError:
             noted = Noted("reconfiguration_failed", {"reason": "base station or device did not answer in time"})
         finally:
@@ -527,10 +515,6 @@ class Replayer:
             return ""
         message = self._taking_part[number].step.message
         return f"message {message.index} ({message.name}): "
-
-
-def _call_ids(message: SignallingMessage) -> list[str]:
-    return [value for kind, value in message.identifiers if kind is IdKind.CALL_ID]
 
 
 def _is_same(old: PlannedMessage, new: PlannedMessage) -> bool:

@@ -15,7 +15,8 @@ from ferret.transport.endpoint import TransportError
 from ferret_deploy.lab.call_report import as_json as json_of
 from ferret_deploy.lab.call_report import is_as_it_should_be, page, rows
 from ferret_deploy.lab.delay_line import Impairment
-from ferret_deploy.lab.live_call import CONFIGS, Demonstration, play, wan_links
+from ferret_deploy.lab.live_call import Demonstration, play
+from ferret_deploy.lab.live_scene import CONFIGS, wan_links
 from ferret_deploy.lab.namespace import become_root_of_own_network
 from ferret_deploy.lab.netlink import PlaceError
 from ferret_deploy.lab.places import Places

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Final
 
+from ferret.fallback.states import State
 from ferret.ladder import html_page, ladder_of
-from ferret_deploy.lab.live_call import Demonstration
+from ferret_deploy.lab.live_call import Demonstration, LiveCall
 from ferret_deploy.lab.plots import call_setup_cdf, voice_delay_cdf
 from ferret_deploy.lab.voice_figures import percentile
+
+_TO_THE_EDGE: Final = (State.HOLDING, State.REPLAYING, State.RECONFIGURING)
 
 
 def is_as_it_should_be(shown: Demonstration) -> bool:
@@ -22,16 +25,19 @@ def as_json(shown: Demonstration) -> dict[str, Any]:
     """The object of `--json`; times in milliseconds, null where something was not measured."""
     return {
         "calls": len(shown.calls),
-        "fallbacks": sum(one.fallback is not None for one in shown.calls),
-        "returned": sum(one.back is not None for one in shown.calls),
+        "fallbacks": sum(one.reached_edge for one in shown.calls),
+        "returned": sum(one.returned for one in shown.calls),
         "failed": shown.failed,
-        "failures": [one.failure for one in shown.calls if one.failure],
+        "failures": [one.why_failed for one in shown.calls if one.why_failed],
         "attach_ms": _ms(shown.attach),
         "registration_ms": _ms(shown.registration),
         "setup_core_ms": _percentiles(_setups(shown)),
         "setup_ferret_ms": _percentiles(_setups_with_fallback(shown)),
-        "fallback_ms": _percentiles(one.fallback for one in shown.calls),
-        "return_ms": _percentiles(one.back for one in shown.calls),
+        "hold_ms": _percentiles(one.phase(State.HOLDING) for one in shown.calls),
+        "fallback_ms": _percentiles(map(_fallback, shown.calls)),
+        "replay_ms": _percentiles(one.phase(State.REPLAYING) for one in shown.calls),
+        "move_ms": _percentiles(one.phase(State.RECONFIGURING) for one in shown.calls),
+        "return_ms": _percentiles(one.phase(State.RETURNING) for one in shown.calls),
         **shown.voice.as_json(),
         "messages_recorded": sum(one.queued for one in shown.accounts),
         "messages_dropped": sum(sum(one.dropped.values()) + one.kernel_dropped for one in shown.accounts),
@@ -50,8 +56,11 @@ def rows(shown: Demonstration) -> list[tuple[str, str]]:
         ("failed", str(found["failed"])),
         ("call set-up over the core", _spoken(found["setup_core_ms"])),
         ("call set-up with fallback", _spoken(found["setup_ferret_ms"])),
-        ("recording looked at, replayed, moved", _spoken(found["fallback_ms"])),
-        ("return", _spoken(found["return_ms"])),
+        ("hold, over the WAN", _spoken(found["hold_ms"])),
+        ("fallback: from the hold to the edge", _spoken(found["fallback_ms"])),
+        ("  of it, until replayed and checked", _spoken(found["replay_ms"])),
+        ("  of it, moved and resumed", _spoken(found["move_ms"])),
+        ("return, once they have hung up", _spoken(found["return_ms"])),
         ("messages compared at the edge", f"{sum(compared)}, in {len(compared)} replays"),
         ("voice delay over the core, one way", _spoken(found["voice_delay_core_ms"])),
         ("voice delay over the edge, one way", _spoken(found["voice_delay_edge_ms"])),
@@ -59,7 +68,7 @@ def rows(shown: Demonstration) -> list[tuple[str, str]]:
         ("voice packets lost", f"{found['voice_lost']} of {found['voice_sent']}"),
         ("messages seen by agents", f"{found['messages_recorded']} by {found['agents']} agents"),
         ("messages dropped", str(found["messages_dropped"])),
-        ("left over in the core", str(found["left_over"]) if found["left_over"] else "nothing"),
+        ("left over in any NF", str(found["left_over"]) if found["left_over"] else "nothing"),
     ]
 
 
@@ -83,11 +92,16 @@ def _ladders(messages: Sequence[Any]) -> list[Any]:
 
 
 def _setups(shown: Demonstration) -> list[float]:
-    return [one.setup for one in shown.calls]
+    return [one.setup for one in shown.calls if one.setup is not None]
 
 
 def _setups_with_fallback(shown: Demonstration) -> list[float]:
-    return [one.setup + one.fallback for one in shown.calls if one.fallback is not None]
+    spent = ((one.setup, one.phase(*_TO_THE_EDGE)) for one in shown.calls)
+    return [setup + to_edge for setup, to_edge in spent if setup is not None and to_edge is not None]
+
+
+def _fallback(call: LiveCall) -> float | None:
+    return call.phase(State.REPLAYING, State.RECONFIGURING)
 
 
 def _percentiles(values: Iterable[float | None]) -> dict[str, float | None]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from ferret.fallback.establishment import CallWatch, Standing, is_moment, standing
+from ferret.fallback.establishment import CallWatch, Moment, Standing, moment, standing
 from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished, NasCounts, Place
 from ferret.fallback.nas_counts import NasCounter, count_nas
 from ferret.protocols.summary import Protocol
@@ -110,7 +111,7 @@ def test_a_call_that_was_refused_has_ended(calls: Callable[[str], dict[str, Reco
 
 def test_only_few_messages_are_moments(capture: Callable[[str], Path]) -> None:
     messages = read(capture("volte-call-full.pcap")).messages
-    moments = [message for message in messages if is_moment(message)]
+    moments = [message for message in messages if moment(message) is not Moment.NONE]
     assert 0 < len(moments) < len(messages) / 5
 
 
@@ -118,21 +119,44 @@ def test_what_is_no_message_is_no_moment() -> None:
     end = Endpoint("10.0.0.1", 1)
     for protocol in Protocol:
         for octets in (b"", b"\x48\x60", b"INVITE", b"BYE x SIP/2.0\r\n\r\n"[:5]):
-            assert not is_moment(CapturedMessage(protocol, 0, end, end, octets))
+            assert moment(CapturedMessage(protocol, 0, end, end, octets)) is Moment.NONE
 
 
 def test_a_watch_looks_once_messages_have_paused(capture: Callable[[str], Path]) -> None:
-    moment = next(m for m in read(capture("volte-call-full.pcap")).messages if is_moment(m))
+    first = next(m for m in read(capture("volte-call-full.pcap")).messages if moment(m) is not Moment.NONE)
     watch = CallWatch(settle=0.02, latest=0.05)
     assert watch.deadline() is None
-    watch.take(moment, 1.0)
-    watch.take(moment, 1.01)
+    watch.take(first, 1.0)
+    watch.take(first, 1.01)
     assert watch.deadline() == pytest.approx(1.03)
     for hundredth in range(2, 10):
-        watch.take(moment, 1.0 + hundredth / 100)
+        watch.take(first, 1.0 + hundredth / 100)
     assert watch.deadline() == pytest.approx(1.05)
     assert watch.look([]) == []
     assert watch.deadline() is None
+
+
+def test_who_has_no_time_is_only_called_for_ends(capture: Callable[[str], Path]) -> None:
+    messages = read(capture("volte-call-full.pcap")).messages
+    watch = CallWatch(settle=0.02, latest=0.05)
+    watch.take(next(m for m in messages if moment(m) is Moment.ADVANCE), 1.0)
+    assert watch.deadline() == pytest.approx(1.02)
+    assert watch.deadline(ends=True) is None
+    watch.take(next(m for m in messages if moment(m) is Moment.END), 2.0)
+    assert watch.deadline(ends=True) == pytest.approx(2.02)
+
+
+def test_a_call_keeps_its_name_when_recordings_before_it_are_dropped(
+    calls: Callable[[str], dict[str, Recording]],
+) -> None:
+    watch = CallWatch()
+    first = next(iter(calls("volte-call-full.pcap").values()))
+    earlier = replace(first, entries=first.entries[1:])  # another one: it begins with another message
+    assert watch.call_of(earlier).number == 1
+    assert watch.call_of(first).number == 2
+    assert watch.call_of(replace(first, number=1)).number == 2
+    watch.forget(watch.call_of(first))
+    assert watch.call_of(first).number == 3
 
 
 def test_what_has_been_told_is_not_told_again(calls: Callable[[str], dict[str, Recording]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from ferret.queue.memory import MemoryQueue
 from ferret.records.message import CapturedMessage, Endpoint, Interface, Node, Role, SignallingMessage
 from ferret.records.recording import Entry
 from ferret.records.sip_legs import Boundary
-from ferret.replay.plan import plan
+from ferret.replay.plan import Plan, plan
 from ferret.replay.port import (
     Ack,
     Command,
@@ -184,6 +185,77 @@ def test_a_device_that_does_not_answer_the_move_fails_the_replay_but_not_the_run
     assert "did not answer" in result.not_reconfigured
     assert result.verdict is Verdict.FAILED
     assert result.acknowledged == 5
+
+
+def _followed(edge: Edge, *lengths: int, mover: Mover | None = None, changed: bool = False) -> RecordingResult:
+    """A replay that gets to know so many messages one look after the other; `changed`: at last, others."""
+
+    async def run() -> RecordingResult:
+        with MemoryQueue() as queue:
+            plans = [_plan_of(MESSAGES[:length]) for length in lengths]
+            if changed:
+                plans.append(_plan_of((replace(MESSAGES[0], name="Other"), *MESSAGES[:0:-1])))
+            ports = dict.fromkeys(PLAN.members, edge)
+            replayer = Replayer(
+                replace(plans[0], steps=()),
+                ports=ports,
+                queue=queue,
+                translator=Translator(),
+                contexts={},
+                mover=mover,
+                moves=False,
+                times=QUICK,
+            )
+            edge.report = replayer.reported
+            await replayer.begin()
+            for one in plans:
+                await replayer.follow(one)
+            await replayer.finish()
+            if mover is not None:
+                await replayer.move()
+            return replayer.result
+
+    return asyncio.run(run())
+
+
+def _plan_of(messages: Sequence[SignallingMessage]) -> Plan:
+    return plan(
+        subscriber="001",
+        service="volte",
+        messages=[Entry(m, Boundary.INSIDE) for m in messages],
+        members=PLAN.members,
+    )
+
+
+@pytest.mark.parametrize("lengths", [(5,), (1, 5), (2, 4, 5), (1, 2, 3, 4, 5), (3, 3, 5)])
+def test_a_recording_that_grows_is_replayed_like_one_that_is_over(lengths: tuple[int, ...]) -> None:
+    edge = Edge()
+    result = _followed(edge, *lengths)
+    assert edge.deliveries() == [0, 1, 2, 3, 4]
+    assert (result.replayed, result.compared, result.acknowledged) == (3, 2, 5)
+    assert not result.reconfigured
+
+
+def test_a_followed_replay_moves_the_device_when_it_is_told_to() -> None:
+    edge, mover = Edge(), Mover()
+    result = _followed(edge, 3, 5, mover=mover)
+    assert mover.calls == ["prepare", "probe"]
+    assert result.reconfigured
+    assert result.verdict is Verdict.SAME
+
+
+def test_a_message_is_sent_again_also_while_it_is_followed() -> None:
+    edge = Edge()
+    edge.silent = {3: 1}
+    result = _followed(edge, 2, 5)
+    assert edge.deliveries() == [0, 1, 2, 3, 3, 4]
+    assert result.acknowledged == 5
+
+
+def test_a_recording_that_changes_behind_its_replay_abandons_it() -> None:
+    result = _followed(Edge(), 3, changed=True)
+    assert "is not what it was" in result.abandoned
+    assert result.verdict is Verdict.FAILED
 
 
 def test_an_nf_that_dies_abandons_the_replay_at_once() -> None:

@@ -1,0 +1,1 @@
+"""FERRET on one host: what agents see, what the controller decides, and who carries it out."""
