@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from ferret.errors import RecordError
-from ferret.queue import MessageQueue, QueueEmptyError, decode_captured
+from ferret.queue import MessageQueue, decode_captured
 from ferret.records.message import CapturedMessage
 
 _BATCH: Final = 64  # messages taken before the event loop gets its turn
@@ -51,27 +51,23 @@ class Collector:
         if loop is None:
             return
         loop.remove_reader(self._queue.fileno())
-        for _ in range(self._queue.depth):  # slots: at least as many as messages
-            if not self._take():
+        for _ in range(self._queue.depth):
+            if not self._take(1):
                 return
 
     def _readable(self) -> None:
-        for _ in range(_BATCH):
-            if not self._take():
-                return
+        self._take(_BATCH)
 
-    def _take(self) -> bool:
-        """Whether there was something in the queue."""
-        try:
-            octets = self._queue.get().octets
-        except QueueEmptyError:
-            return False
-        try:
-            message = decode_captured(octets)
-        except RecordError as error:
-            self.damaged += 1
-            _log.warning("queued_message_unreadable", reason=str(error))
-            return True
-        self.received += 1
-        self._receive(message)
-        return True
+    def _take(self, limit: int) -> bool:
+        """Take some messages; whether there was something in the queue."""
+        found = self._queue.get_many(limit)
+        for queued in found:
+            try:
+                message = decode_captured(queued.octets)
+            except RecordError as error:
+                self.damaged += 1
+                _log.warning("queued_message_unreadable", reason=str(error))
+                continue
+            self.received += 1
+            self._receive(message)
+        return bool(found)

@@ -7,6 +7,14 @@ Each slot holds one chunk: a header of nine octets and a piece of the message.
     octets 5-6  index of this chunk, from 0
     octets 7-8  number of chunks of this message
 
+A slot of version 2 is a bundle: whole messages that were put at once, so that each costs a part of a slot only.
+
+    octet 0     2
+    octets 1-4  a number, of no meaning here
+    octets 5-6  number of messages
+    octets 7-8  0
+    then        the length of each message (2), and the messages
+
 The chunks of one message lie one behind the other inside their priority, because writers take turns (`PosixQueue.put`).
 Between two of them a message of higher priority may come out: what has been read of the longer one is kept, by
 priority, until its rest follows. A writer that dies half-way leaves a beginning without an end: it is dropped when the
@@ -15,15 +23,18 @@ next message of that priority begins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
 
 from ferret.queue.interface import Queued
 
 VERSION = 1
+BUNDLE = 2
 HEADER = Struct(">BIHH")
 MAX_CHUNKS = 0xFFFF
+LENGTH = 2
+"""Octets that a message in a bundle takes beside its own."""
 
 
 def chunks_needed(length: int, slot_size: int) -> int:
@@ -41,6 +52,25 @@ def split(octets: bytes, number: int, slot_size: int) -> Iterator[bytes]:
         yield header + octets[index * room : (index + 1) * room]
 
 
+def bundle(messages: Sequence[bytes], number: int) -> bytes:
+    """Several messages as one slot. They have to fit."""
+    lengths = Struct(f">{len(messages)}H").pack(*map(len, messages))
+    return b"".join((HEADER.pack(BUNDLE, number & 0xFFFFFFFF, len(messages), 0), lengths, *messages))
+
+
+def unbundle(slot: bytes) -> list[bytes]:
+    """The messages of a bundle; none where it is damaged."""
+    count = HEADER.unpack_from(slot)[2]
+    at = HEADER.size + LENGTH * count
+    if at > len(slot):
+        return []
+    messages = []
+    for length in Struct(f">{count}H").unpack_from(slot, HEADER.size):
+        messages.append(slot[at : at + length])
+        at += length
+    return messages if at == len(slot) else []
+
+
 @dataclass(slots=True)
 class _Partial:
     number: int
@@ -54,6 +84,17 @@ class Assembler:
     def __init__(self) -> None:
         self.discarded = 0
         self._partials: dict[int, _Partial] = {}
+
+    def take(self, slot: bytes, priority: int) -> list[Queued]:
+        """Take the next slot out of the queue; the messages that it completes."""
+        if len(slot) >= HEADER.size and slot[0] == BUNDLE:
+            found = unbundle(slot)
+            self._drop(priority)
+            if not found:
+                self.discarded += 1
+            return [Queued(octets, priority) for octets in found]
+        one = self.add(slot, priority)
+        return [] if one is None else [one]
 
     def add(self, slot: bytes, priority: int) -> Queued | None:
         """Take the next slot out of the queue; a message when it was the last of one, else None."""

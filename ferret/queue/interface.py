@@ -7,10 +7,11 @@ A queue is bounded, ordered by priority and first-in first-out inside one priori
 Rules that every implementation keeps (tests/ferret/queue/test_contract.py):
 
 1. A message comes out whole and unchanged, exactly once, whatever its length and however many writers there are.
-2. Higher priority first; of equal priority, the one first put.
+2. Higher priority first; of equal priority, the one first put. (Messages put at once may leave the queue at once: one
+   of a higher priority that comes while they are taken out is behind them.)
 3. `put` on a full queue raises QueueFullError and leaves nothing of the message behind; it never drops another message.
 4. Many writers, in any number of processes; one reader at a time.
-5. `fileno()` is readable while a message waits, so that an event loop can watch the queue.
+5. `fileno()` is readable while a message waits, so that an event loop can watch the queue (see `get_many`).
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class MessageQueue(ABC):
         """Append as many of the messages, in their order, as there is room for now; how many that were.
 
         The message at that place, if there is one, does not fit now: put it by itself to learn whether it ever will.
-        For a writer that has several at hand: where writers take turns, they take one.
+        For a writer that has several at hand: where writers take turns, they take one, and several may share a slot.
         """
         for done, octets in enumerate(messages):
             try:
@@ -80,6 +81,20 @@ class MessageQueue(ABC):
                 return done
         return len(messages)
 
+    def get_many(self, limit: int) -> list[Queued]:
+        """Take what is there now, oldest first: about `limit` messages, more where some were put at once.
+
+        A reader that watches `fileno` takes them so, or by `get` until the queue is empty: of messages that were put
+        at once the rest may have left the queue with the first.
+        """
+        taken: list[Queued] = []
+        while len(taken) < limit:
+            try:
+                taken.append(self.get())
+            except QueueEmptyError:
+                break
+        return taken
+
     @abstractmethod
     def get(self, timeout: float | None = 0.0) -> Queued:
         """Take the oldest message of the highest priority. Raises QueueEmptyError when none comes in time."""
@@ -87,7 +102,7 @@ class MessageQueue(ABC):
     @property
     @abstractmethod
     def depth(self) -> int:
-        """How many slots are taken: one per message, more for one that is longer than a slot."""
+        """How many slots are taken: one per message, more for one that is longer; messages put at once share some."""
 
     @property
     @abstractmethod

@@ -15,13 +15,14 @@ import os
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
 import posix_ipc
 
-from ferret.queue.chunks import HEADER, MAX_CHUNKS, VERSION, Assembler, chunks_needed, split
+from ferret.queue.chunks import HEADER, LENGTH, MAX_CHUNKS, VERSION, Assembler, bundle, chunks_needed, split
 from ferret.queue.interface import (
     FIFO_PRIORITY,
     MessageQueue,
@@ -56,6 +57,7 @@ class PosixQueue(MessageQueue):
         self._turn = threading.Lock()
         self._reading = False
         self._assembler = Assembler()
+        self._held: deque[Queued] = deque()  # of a slot with several messages: those not asked for yet
         self._number = int.from_bytes(os.urandom(4), "big")
         self._slot_size = int(self._queue.max_message_size)
         self._capacity = int(self._queue.max_messages)
@@ -137,25 +139,44 @@ class PosixQueue(MessageQueue):
 
     def _put_some(self, queue: Any, messages: Sequence[bytes]) -> int:
         """With the lock held. Room that is seen stays; where it runs out, readers may have made more meanwhile."""
-        send, alone = queue.send, self._slot_size - HEADER.size
-        room = 0
-        for done, octets in enumerate(messages):
-            needed = 1 if len(octets) <= alone else chunks_needed(len(octets), self._slot_size)
+        room = done = 0
+        while done < len(messages):
+            together = self._together(messages, done)
+            needed = 1 if together else chunks_needed(len(messages[done]), self._slot_size)
             if needed > room:
                 room = self._capacity - queue.current_messages
                 if needed > min(room, MAX_CHUNKS):
                     return done
             room -= needed
-            self._number = (self._number + 1) & 0xFFFFFFFF
             try:
-                if needed == 1:
-                    send(HEADER.pack(VERSION, self._number, 0, 1) + octets, 0, FIFO_PRIORITY)
-                else:
-                    for slot in split(octets, self._number, self._slot_size):
-                        send(slot, 0, FIFO_PRIORITY)
+                self._send(queue, messages[done : done + max(1, together)])
             except posix_ipc.BusyError:  # a stranger writes to the queue as well
                 return done
-        return len(messages)
+            done += max(1, together)
+        return done
+
+    def _together(self, messages: Sequence[bytes], first: int) -> int:
+        """How many messages from `first` on go into one slot; 0: not even one."""
+        left, number = self._slot_size - HEADER.size, 0
+        for place in range(first, len(messages)):
+            left -= len(messages[place]) + (LENGTH if number else 0)
+            if number == 1:
+                left -= LENGTH  # the first one's: alone it needs none
+            if left < 0 or number == MAX_CHUNKS:
+                break
+            number += 1
+        return number
+
+    def _send(self, queue: Any, messages: Sequence[bytes]) -> None:
+        """One message, in however many slots it takes; or several in one."""
+        self._number = (self._number + 1) & 0xFFFFFFFF
+        if len(messages) > 1:
+            queue.send(bundle(messages, self._number), 0, FIFO_PRIORITY)
+        elif len(messages[0]) <= self._slot_size - HEADER.size:
+            queue.send(HEADER.pack(VERSION, self._number, 0, 1) + messages[0], 0, FIFO_PRIORITY)
+        else:
+            for slot in split(messages[0], self._number, self._slot_size):
+                queue.send(slot, 0, FIFO_PRIORITY)
 
     def _wait(self, ready: Callable[[], bool], deadline: float | None) -> None:
         while not ready():
@@ -169,15 +190,29 @@ class PosixQueue(MessageQueue):
         if not self._reading:
             self._become_reader(queue)
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
+        while not self._held:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
-                slot, priority = queue.receive(left)
-            except posix_ipc.BusyError as error:
-                raise QueueEmptyError(f"the queue {self.name} is empty") from error
-            message = self._assembler.add(slot, priority)
-            if message is not None:
-                return message
+            self._take_slot(queue, left)
+        return self._held.popleft()
+
+    def get_many(self, limit: int) -> list[Queued]:
+        """See `MessageQueue.get_many`: whole slots."""
+        queue = self._opened()
+        if not self._reading:
+            self._become_reader(queue)
+        with contextlib.suppress(QueueEmptyError):
+            while len(self._held) < limit:
+                self._take_slot(queue, 0)
+        taken = list(self._held)
+        self._held.clear()
+        return taken
+
+    def _take_slot(self, queue: Any, timeout: float | None) -> None:
+        try:
+            slot, priority = queue.receive(timeout)
+        except posix_ipc.BusyError as error:
+            raise QueueEmptyError(f"the queue {self.name} is empty") from error
+        self._held.extend(self._assembler.take(slot, priority))
 
     def _become_reader(self, queue: Any) -> None:
         if not _try_lock(queue.mqd, _READER_LOCK):
@@ -235,6 +270,7 @@ class PosixQueue(MessageQueue):
             self._turn = threading.Lock()
             self._reading = self._created = False
             self._assembler = Assembler()
+            self._held.clear()
         return self._queue
 
 

@@ -73,8 +73,8 @@ class Dissector:
         self._clock = 0
         self._swept = 0
         self._fragments = ip.Defragmenter(self.ledger)
-        self._tcp = TcpStreams(self.ledger, self._emit)
-        self._sctp = Associations(self.ledger, self._user_message)
+        self.tcp = TcpStreams(self.ledger, self._emit)
+        self.sctp = Associations(self.ledger, self._user_message)
 
     def feed(self, record: Record) -> list[CapturedMessage]:
         """Dissect one frame. Never raises; a frame of a link type that nobody knows is ignored."""
@@ -106,8 +106,8 @@ class Dissector:
     def flush(self) -> list[CapturedMessage]:
         """The capture has ended: the messages that still waited for others before them."""
         self._fragments.flush()
-        self._tcp.flush()
-        self._sctp.flush()
+        self.tcp.flush()
+        self.sctp.flush()
         out, self._out = self._out, []
         return out
 
@@ -125,13 +125,13 @@ class Dissector:
     @property
     def waiting_octets(self) -> int:
         """How many octets wait in reassembly."""
-        return self._fragments.waiting_octets + self._tcp.waiting_octets + self._sctp.waiting_octets
+        return self._fragments.waiting_octets + self.tcp.waiting_octets + self.sctp.waiting_octets
 
     def _sweep(self) -> None:
         self._swept = self._clock
         self._fragments.expire(self._clock)
-        self._tcp.expire(self._clock)
-        self._sctp.expire(self._clock)
+        self.tcp.expire(self._clock)
+        self.sctp.expire(self._clock)
 
     def _emit(self, message: CapturedMessage) -> None:
         self.messages[message.protocol] += 1
@@ -316,14 +316,14 @@ class Dissector:
             origin.frame,
             origin.captured_at_ns,
         )
-        return self._tcp.add(flow, segment, self._clock)
+        return self.tcp.add(flow, segment, self._clock)
 
     def _sctp_packet(
         self, origin: _Origin, source: Endpoint, destination: Endpoint, packet: bytes, missing: int
     ) -> str | None:
         key = _SctpKey(source, destination, origin.tunnel, origin.teid)
         reverse = _SctpKey(destination, source, origin.tunnel, origin.teid)
-        return self._sctp.add(key, reverse, packet, missing, origin.frame, origin.captured_at_ns, self._clock)
+        return self.sctp.add(key, reverse, packet, missing, origin.frame, origin.captured_at_ns, self._clock)
 
     def _user_message(self, key: Hashable, message: UserMessage) -> str:
         if not isinstance(key, _SctpKey):

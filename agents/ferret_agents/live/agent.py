@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -294,13 +293,13 @@ class LiveAgent:
             kernel_frames=source.seen if source else 0,
             kernel_dropped=source.dropped if source else 0,
             frames=source.frames if source else 0,
-            used=ledger.used + intake.quick.total(),
+            used=ledger.used,
             damaged=ledger.damaged,
             ignored=dict(ledger.ignored),
             pending=ledger.pending,
             damage=self._damage + len(ledger.damage) + ledger.damage_not_listed,
             messages=outbox.offered,
-            by_protocol=dict(intake.dissector.messages + Counter({str(one): n for one, n in intake.quick.items()})),
+            by_protocol={str(one): number for one, number in intake.dissector.messages.items()},
             foreign=intake.foreign,
             queued=outbox.queued,
             waiting=outbox.waiting,

@@ -7,6 +7,7 @@ saw it, leaves a hole.
 from __future__ import annotations
 
 import ipaddress
+import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -14,12 +15,21 @@ from typing import Final, NamedTuple
 from ferret.errors import RecordError
 from ferret.protocols.summary import Protocol
 from ferret.records.message import CapturedMessage
+from ferret_agents.capture.classify import S1AP_PPID
 from ferret_agents.capture.dissect import Dissector
 from ferret_agents.capture.files import Record
+from ferret_agents.capture.ledger import USED
 from ferret_agents.live.filter import ETHERNET
 from ferret_agents.live.message_types import type_of
-from ferret_agents.live.sighting import HotPath
+from ferret_agents.live.sighting import Flow, HotPath, is_one_s1ap
 
+_TCP, _SCTP = 6, 132
+_IP_END: Final = 34
+_SEGMENT = struct.Struct(">IIBB")  # of TCP: sequence, acknowledgement, data offset, flags
+_SEGMENT_AT: Final = 38
+# Of SCTP: verification tag, checksum; of a DATA chunk type, flags, length, TSN, stream, sequence, payload protocol
+_DATA = struct.Struct(">IIBBHIHHI")
+_TAG_AT, _CHUNK_AT, _DATA_AT = 38, 46, 62
 _FRAME_NUMBERS: Final = 0xFFFFFFFF  # then they start anew: the queue's format has 32 bits for them
 
 
@@ -36,7 +46,6 @@ class Intake:
     def __init__(self, agent: str, addresses: Sequence[str], *, epoch: int = 0) -> None:
         """Raises ConfigError for a name that is too long."""
         self.dissector = Dissector()
-        self.quick: Counter[Protocol] = Counter()  # frames that the hot path has dealt with, each a message
         self.types: Counter[tuple[Protocol, str]] = Counter()  # messages by type, but for GTPv2-C of the hot path
         self.gtpv2_types = [0] * 256  # those, by message type
         self.number = 0  # of the last message, holes included
@@ -57,22 +66,83 @@ class Intake:
 
     def take(self, at_ns: int, frame: bytes, wire_length: int, link_type: int) -> None:
         """A frame, as the kernel gave it."""
-        found = self._hot.see(frame) if link_type == ETHERNET and wire_length == len(frame) else None
+        if link_type == ETHERNET and wire_length == len(frame):
+            found = self._hot.see(frame)
+            if found is not None:
+                flow, protocol, octets = found
+                self._count_frame(USED)
+                number = self._count(flow, protocol, octets)
+                if number:
+                    self._put(self._hot.encode(flow, protocol, octets, at_ns, number), at_ns)
+                return
+            if self._take_stream(at_ns, frame):
+                return
+        self._frames = self._frames % _FRAME_NUMBERS + 1
+        self._offer(self.dissector.feed(Record(self._frames, at_ns, link_type, frame, wire_length)))
+
+    def _take_stream(self, at_ns: int, frame: bytes) -> bool:
+        """TCP and SCTP that is in order and in whole messages; False: it is for the dissector."""
+        found = self._hot.stream(frame)
         if found is None:
-            self._frames = self._frames % _FRAME_NUMBERS + 1
-            self._offer(self.dissector.feed(Record(self._frames, at_ns, link_type, frame, wire_length)))
-            return
-        flow, protocol, octets = found
-        self.quick[protocol] += 1
+            return False
+        flow, protocol, end = found
+        if protocol == _TCP:
+            return self._take_segment(at_ns, flow, frame, end)
+        return protocol == _SCTP and self._take_data(at_ns, flow, frame, end)
+
+    def _take_segment(self, at_ns: int, flow: Flow, frame: bytes, end: int) -> bool:
+        sequence, acknowledged, offset, flags = _SEGMENT.unpack_from(frame, _SEGMENT_AT)
+        payload = frame[_IP_END + (offset >> 4 << 2) : end]
+        found = self.dissector.tcp.pass_in_order(flow.key, sequence, acknowledged, flags, payload)
+        if found is None:
+            return False
+        self._count_frame(USED if found else "tcp without payload")
+        for octets in found:
+            number = self._count(flow, Protocol.DIAMETER, octets)
+            if number:
+                self._put(self._hot.encode(flow, Protocol.DIAMETER, octets, at_ns, number), at_ns)
+        return True
+
+    def _take_data(self, at_ns: int, flow: Flow, frame: bytes, end: int) -> bool:
+        if end < _DATA_AT + _DATA.size:
+            return False
+        tag, _, kind, flags, length, tsn, stream, sequence, ppid = _DATA.unpack_from(frame, _TAG_AT)
+        stop = _CHUNK_AT + length
+        if kind or flags & 0x07 != 0x03 or ppid != S1AP_PPID or stop > end or end - stop > 3:
+            return False
+        octets = frame[_DATA_AT:stop]
+        key = (flow.key.source, flow.key.destination, (), -1)
+        if not is_one_s1ap(octets) or not self.dissector.sctp.pass_in_order(key, tag, tsn, stream, sequence, octets):
+            return False
+        self._count_frame(USED)
+        number = self._count(flow, Protocol.S1AP, octets)
+        if number:
+            self._put(self._hot.encode_data(flow, Protocol.S1AP, octets, at_ns, number, stream, sequence), at_ns)
+        return True
+
+    def _count_frame(self, fate: str) -> None:
+        ledger = self.dissector.ledger
+        ledger.frames += 1
+        if fate is USED:
+            ledger.used += 1
+        else:
+            ledger.ignored[fate] += 1
+
+    def _count(self, flow: Flow, protocol: Protocol, octets: bytes) -> int:
+        """The number of one more message; 0 where it is not the NF's."""
+        self.dissector.messages[protocol] += 1
         if not flow.is_ours:
             self.foreign += 1
-            return
+            return 0
         if protocol is Protocol.GTPV2:
             self.gtpv2_types[octets[1]] += 1
         else:
             self.types[protocol, type_of(protocol, octets)] += 1
         self.number += 1
-        self._messages.append(self._hot.encode(flow, protocol, octets, at_ns, self.number))
+        return self.number
+
+    def _put(self, octets: bytes, at_ns: int) -> None:
+        self._messages.append(octets)
         self._times.append(at_ns)
 
     def lost(self, frames: int) -> None:

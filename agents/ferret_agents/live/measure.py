@@ -13,6 +13,7 @@ import fcntl
 import multiprocessing
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -28,49 +29,16 @@ from secrets import token_hex
 from typing import Final
 
 from ferret.errors import ConfigError
-from ferret.queue import PosixQueue, QueueEmptyError
-from ferret_agents.live.agent import AgentConfig, LiveAgent
+from ferret.queue import PosixQueue
+from ferret_agents.live.agent import AgentConfig, Capture, LiveAgent
 from ferret_agents.live.counters import AgentCounters, Lag
+from ferret_agents.live.loads import LOADS, NF, Load, send
 from ferret_agents.live.loop import new_event_loop
 
-NF, PEER = "127.0.1.1", "127.0.1.2"
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SIOCSIFFLAGS: Final = 0x8914
+_READ_AT_ONCE: Final = 256  # messages
 _SETTLE: Final = 0.3  # seconds for the last packets to arrive
-_GTPV2 = bytes.fromhex(  # Modify Bearer Request with bearer contexts, as long as such requests usually are
-    "4822009a0000000100000700"
-) + b"".join(
-    struct.pack(">BHB", kind, len(value), 0) + value
-    for kind, value in (
-        (86, bytes(13)), (82, b"\x06"), (87, b"\x8a" + bytes(8)), (93, struct.pack(">BHB", 73, 1, 0) + b"\x05"),
-        (72, bytes(8)), (3, b"\x07"), (75, bytes(8)), (161, bytes(1)), (255, bytes(42)),
-    )
-)  # fmt: skip
-_SIP = (
-    b"INVITE sip:+15550100@ims.example SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.1.1:5060;branch=z9hG4bK776asdhds\r\n"
-    b"Max-Forwards: 70\r\nFrom: <sip:+15550101@ims.example>;tag=1928301774\r\nTo: <sip:+15550100@ims.example>\r\n"
-    b"Call-ID: a84b4c76e66710@127.0.1.1\r\nCSeq: 314159 INVITE\r\nContact: <sip:+15550101@127.0.1.1>\r\n"
-    b"Route: <sip:orig@scscf.ims.example:6060;lr>\r\nP-Asserted-Identity: <sip:+15550101@ims.example>\r\n"
-    b"Supported: 100rel,precondition\r\nContent-Type: application/sdp\r\nContent-Length: 400\r\n\r\n" + b"v" * 400
-)
-
-
-def _gtpv2() -> bytes:
-    length = len(_GTPV2) - 4
-    return _GTPV2[:2] + length.to_bytes(2, "big") + _GTPV2[4:]
-
-
-LOADS: Final[Mapping[str, tuple[int, bytes]]] = {"gtpv2": (2123, _gtpv2()), "sip": (5060, _SIP)}
-"""What can be sent: port and message."""
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What is offered."""
-
-    kind: str = "gtpv2"
-    rate: int = 10_000  # messages per second
-    seconds: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +48,7 @@ class Figures:
     what: str
     offered: int
     offered_per_second: float  # as reached; the sender may be the slower one
-    captured: int  # frames read
+    captured: int  # messages found; of yardsticks frames
     queued: int  # messages in the queue; yardsticks have none
     dropped: Mapping[str, int]  # by reason, the kernel's among them
     cpu_us: float  # of the process, per message captured
@@ -125,33 +93,22 @@ def enter_own_network() -> None:
         fcntl.ioctl(asking, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", 0x49))  # up, loopback, running
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How an agent captures."""
+
+    capture: Capture = Capture.IMMEDIATE
+    period_ms: int = 1
+
+    def __str__(self) -> str:
+        late = f", {self.period_ms} ms" if self.capture is Capture.BUFFERED else ""
+        return f"{self.capture}{late}"
+
+
 # Processes
 
 
-def _send(load: Load) -> tuple[int, float]:
-    """Send at an even rate; how many, and in how many seconds. Nobody listens: the kernel drops at the receiver."""
-    port, octets = LOADS[load.kind]
-    total = round(load.rate * load.seconds)
-    with _udp(NF, port) as sender, _udp(PEER, port) as receiver:
-        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-        sender.connect((PEER, port))
-        began, sent = time.monotonic(), 0
-        while sent < total:
-            due = min(total, int((time.monotonic() - began) * load.rate) + 1)
-            for _ in range(due - sent):
-                sender.send(octets)
-            sent = max(sent, due)
-            time.sleep(0.0005)
-        return total, time.monotonic() - began
-
-
-def _udp(address: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind((address, port))
-    return sock
-
-
-def _run_agent(queue_name: str, load: Load, pipe: Connection) -> None:
+def _run_agent(queue_name: str, load: Load, way: Way, pipe: Connection) -> None:
     async def capture() -> AgentCounters:
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
@@ -164,7 +121,15 @@ def _run_agent(queue_name: str, load: Load, pipe: Connection) -> None:
 
     began: list[float] = []
     with PosixQueue(queue_name) as queue:
-        agent = LiveAgent(AgentConfig(("lo",), (NF,), (LOADS[load.kind][0],)), queue)
+        config = AgentConfig(
+            ("lo",),
+            (NF,),
+            (LOADS[load.kind].port,),
+            capture=way.capture,
+            period_ms=way.period_ms,
+            receive_buffer=32 << 20,
+        )
+        agent = LiveAgent(config, queue)
         lag = agent.lag = _ExactLag()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             account = runner.run(capture())
@@ -177,12 +142,10 @@ def _run_reader(queue_name: str, pipe: Connection) -> None:
     taken = 0
     with PosixQueue(queue_name) as queue:
         while True:
-            try:
-                queue.get(0.1)
-                taken += 1
-            except QueueEmptyError:
-                if pipe.poll():
-                    break
+            found = queue.get_many(_READ_AT_ONCE)
+            taken += len(found)
+            if not found and not select.select([queue.fileno()], (), (), 0.1)[0] and pipe.poll():
+                break
     pipe.send(taken)
 
 
@@ -193,17 +156,17 @@ def _processes() -> Iterator[tuple[str, multiprocessing.context.ForkContext]]:
         yield name, multiprocessing.get_context("fork")
 
 
-def measure_agent(load: Load) -> Figures:
+def measure_agent(load: Load, way: Way) -> Figures:
     """An agent under load. Call it inside a network of its own."""
     with _processes() as (name, context):
         here, there = context.Pipe()
         read_here, read_there = context.Pipe()
-        agent = context.Process(target=_run_agent, args=(name, load, there))
+        agent = context.Process(target=_run_agent, args=(name, load, way, there))
         reader = context.Process(target=_run_reader, args=(name, read_there))
         agent.start()
         reader.start()
         here.recv()
-        offered, seconds = _send(load)
+        offered, seconds = send(load)
         time.sleep(_SETTLE)
         if agent.pid is not None:
             os.kill(agent.pid, signal.SIGTERM)
@@ -216,19 +179,19 @@ def measure_agent(load: Load) -> Figures:
     if taken != account.queued:
         dropped["lost in the queue"] = account.queued - taken
     return Figures(
-        what="ferret agent",
+        what=f"ferret agent, {way}",
         offered=offered,
         offered_per_second=offered / seconds,
-        captured=account.frames,
+        captured=account.messages,
         queued=taken,
         dropped={reason: number for reason, number in dropped.items() if number},
-        cpu_us=1e6 * spent / max(1, account.frames),
+        cpu_us=1e6 * spent / max(1, account.messages),
         lag_p50_us=p50 / 1000,
         lag_p99_us=p99 / 1000,
     )
 
 
-_YARDSTICKS: Final = {
+YARDSTICKS: Final = {
     "tcpdump": (("tcpdump", "-i", "lo", "-n", "-w", "/dev/null"), b"listening on", rb"(\d+) packets? captured",
                 rb"(\d+) packets? dropped by kernel"),
     "dumpcap": (("dumpcap", "-i", "lo", "-w", "/dev/null", "-f"), b"Capturing on", rb"dropped on interface .*: (\d+)/",
@@ -238,10 +201,10 @@ _YARDSTICKS: Final = {
 
 def measure_yardstick(name: str, load: Load) -> Figures | None:
     """Another capturer under the same load, writing to /dev/null; None where it is not installed or not permitted."""
-    command, ready, captured, dropped = _YARDSTICKS[name]
+    command, ready, captured, dropped = YARDSTICKS[name]
     if not shutil.which(name):
         return None
-    with subprocess.Popen([*command, f"udp port {LOADS[load.kind][0]}"], stderr=subprocess.PIPE) as process:
+    with subprocess.Popen([*command, LOADS[load.kind].expression], stderr=subprocess.PIPE) as process:
         said = b""
         while ready not in said:
             octets = os.read(process.stderr.fileno(), 4096) if process.stderr else b""
@@ -249,7 +212,7 @@ def measure_yardstick(name: str, load: Load) -> Figures | None:
                 return None
             said += octets
         before = _cpu_seconds(process.pid)
-        offered, seconds = _send(load)
+        offered, seconds = send(load)
         time.sleep(2 * _SETTLE)
         spent = _cpu_seconds(process.pid) - before
         process.send_signal(signal.SIGINT)

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from ferret.protocols.gtpv2.names import MESSAGE_NAMES
+from ferret.protocols.s1ap.procedures import PduKind, message_name
 from ferret.protocols.summary import Protocol
 
 METHODS: Final = frozenset(
@@ -26,7 +27,13 @@ _COMMANDS: Final = {
     305: "Push-Profile", 316: "Update-Location", 317: "Cancel-Location", 318: "Authentication-Information",
     319: "Insert-Subscriber-Data", 320: "Delete-Subscriber-Data", 321: "Purge-UE", 322: "Reset", 323: "Notify",
 }  # fmt: skip
-_PDUS: Final = ("initiating", "successful", "unsuccessful")
+S1AP_TYPES: Final = {
+    bytes((kind << 5, code)): name
+    for kind in PduKind
+    for code in range(256)
+    if not (name := message_name(kind, code)).startswith("procedure ")
+}
+"""Names of S1AP messages by their first two octets (TS 36.413 clause 9.3.3)."""
 OTHER: Final = "other"
 
 
@@ -51,6 +58,4 @@ def type_of(protocol: Protocol, octets: bytes) -> str:
             method = found[2].decode("ascii") if found[2] else ""
             return (method if method in METHODS else OTHER) if method else f"{found[1].decode('ascii')}xx"
         case _:
-            if len(octets) < 2 or octets[0] >> 5 >= len(_PDUS):
-                return OTHER
-            return f"procedure {octets[1]} {_PDUS[octets[0] >> 5]}"
+            return S1AP_TYPES.get(octets[:2], OTHER)

@@ -16,12 +16,12 @@ from ferret.errors import ConfigError
 from ferret.protocols.gtpv2.names import MESSAGE_NAMES
 from ferret.protocols.summary import Protocol
 from ferret.queue.codec import PROTOCOLS, TRANSPORTS, VERSION, WITHOUT_EPOCH, encode_captured
-from ferret.records.message import CapturedMessage
-from ferret_agents.capture import esp, overlay, tunnel
+from ferret.records.message import CapturedMessage, Endpoint
+from ferret_agents.capture import esp, overlay, tcp, tunnel
 from ferret_agents.capture.classify import GTPC_PORT, Found, datagram
 from ferret_agents.capture.dissect import SCTP_IN_UDP_PORT
 from ferret_agents.capture.ip import address_text
-from ferret_agents.live.message_types import METHODS
+from ferret_agents.live.message_types import METHODS, S1AP_TYPES
 
 # From octet 12 of an Ethernet frame: its type, IPv4 (version and length, total length, fragment, protocol), then
 # addresses and UDP ports together, which say whose datagram it is, and the UDP length.
@@ -32,19 +32,23 @@ _SHORTEST: Final = _PAYLOAD_AT + 1
 _ENDS = struct.Struct(">4s4sHH")
 _FIXED = struct.Struct(">BBBB")  # of ferret.queue.codec: up to the flaws
 _PLACED = struct.Struct(">4sq4sQ")  # these, time, ports, number
-_REST = struct.Struct(">iqqIBBBB")  # stream to the number of tunnel ends
+_STREAM = struct.Struct(">iqq")  # stream, its sequence, TEID
+_LENGTHS = struct.Struct(">IBBBB")  # frame, lengths, number of tunnel ends
 _EPOCH = struct.Struct(">Q")
-_HEAD_SIZE: Final = _PLACED.size + _REST.size
+_HEAD_SIZE: Final = _PLACED.size + _STREAM.size + _LENGTHS.size
 _NUMBER_AT: Final = 16  # where in the format the number is, the frame, the lengths of the addresses and of the agent
 _FRAME_NUMBER_AT: Final = 44
 _SOURCE_LENGTH_AT: Final = 48
 _AGENT_LENGTH_AT: Final = 50
 _LONGEST_NAME: Final = 255
 _UDP: Final = TRANSPORTS.index("udp")
+_TRANSPORTS: Final = {6: TRANSPORTS.index("tcp"), 132: TRANSPORTS.index("sctp")}
+_SHORTEST_STREAM: Final = 54  # Ethernet, IPv4, and a TCP header
 _PROTOCOL_NUMBERS: Final = {protocol: number for number, protocol in enumerate(PROTOCOLS)}
 _SPECIAL_PORTS: Final = frozenset((tunnel.PORT, esp.UDP_PORT, SCTP_IN_UDP_PORT, overlay.VXLAN_PORT))
 _NUMBER = struct.Struct(">Q")
 _METHODS: Final = frozenset(method.encode() for method in METHODS)
+_CRITICALITIES: Final = (0x00, 0x40, 0x80)
 _MOST_FLOWS: Final = 65_536
 
 
@@ -60,6 +64,8 @@ class Flow:
     destination_port: int
     fixed: dict[Protocol, bytes]  # the first octets of the queue's format
     rest: bytes  # what is between the number and the message
+    names: bytes  # of this, what comes behind the tunnel's TEID
+    key: tcp.Flow  # what reassembly knows it by
 
 
 class HotPath:
@@ -73,12 +79,14 @@ class HotPath:
         self._epoch = _EPOCH.pack(epoch) if epoch else b""
         self._version = VERSION if epoch else WITHOUT_EPOCH
         self._ours = ours
-        self._flows: dict[bytes, Flow] = {}
+        self._flows: dict[bytes, Flow] = {}  # by addresses and ports
+        self._streams: dict[bytes, Flow] = {}  # the same of TCP, and of SCTP
 
     def use(self, ours: frozenset[bytes]) -> None:
         """The NF has other addresses from now on."""
         self._ours = ours
         self._flows.clear()
+        self._streams.clear()
 
     def see(self, frame: bytes) -> tuple[Flow, Protocol, bytes] | None:
         """The message in a whole Ethernet frame, if it is exactly one in a datagram; None: ask the dissector."""
@@ -112,21 +120,50 @@ class HotPath:
         """The same octets that `encode_captured` makes of the same message."""
         return _PLACED.pack(flow.fixed[protocol], captured_at_ns, flow.ports, number) + flow.rest + octets
 
-    def _learn(self, ends: bytes) -> Flow:
-        if len(self._flows) >= _MOST_FLOWS:
-            self._flows.clear()
+    def encode_data(
+        self,
+        flow: Flow,
+        protocol: Protocol,
+        octets: bytes,
+        captured_at_ns: int,
+        number: int,
+        stream: int,
+        sequence: int,
+    ) -> bytes:
+        """The same for a user message of SCTP."""
+        placed = _PLACED.pack(flow.fixed[protocol], captured_at_ns, flow.ports, number)
+        return b"".join((placed, _STREAM.pack(stream, sequence, -1), flow.names, octets))
+
+    def stream(self, frame: bytes) -> tuple[Flow, int, int] | None:
+        """Of a whole Ethernet frame with TCP or SCTP over plain IPv4: whose it is, the protocol, where it ends."""
+        if len(frame) < _SHORTEST_STREAM:
+            return None
+        kind, version, total, fragment, protocol, ends, _ = _FRAME.unpack_from(frame, _FRAME_AT)
+        if kind != 0x0800 or version != 0x45 or fragment & 0x3FFF or total + 14 > len(frame):
+            return None
+        flow = self._streams.get(ends) or self._learn(ends, _TRANSPORTS.get(protocol, _UDP))
+        return flow, protocol, 14 + total
+
+    def _learn(self, ends: bytes, transport: int = _UDP) -> Flow:
+        known = self._flows if transport == _UDP else self._streams
+        if len(known) >= _MOST_FLOWS:
+            known.clear()
         source, destination, source_port, destination_port = _ENDS.unpack(ends)
-        names = (address_text(source).encode(), address_text(destination).encode())
-        lengths = (len(names[0]), len(names[1]), len(self._agent), 0)
-        flow = self._flows[ends] = Flow(
+        texts = (address_text(source), address_text(destination))
+        encoded = [text.encode() for text in texts]
+        lengths = (*map(len, encoded), len(self._agent), 0)
+        names = b"".join((_LENGTHS.pack(0, *lengths), self._epoch, *encoded, self._agent))
+        flow = known[ends] = Flow(
             is_plain=_SPECIAL_PORTS.isdisjoint((source_port, destination_port)),
             is_gtpc=GTPC_PORT in (source_port, destination_port),
             is_ours=not self._ours or source in self._ours or destination in self._ours,
             ports=ends[8:],
             source_port=source_port,
             destination_port=destination_port,
-            fixed={one: _FIXED.pack(self._version, number, _UDP, 0) for one, number in _PROTOCOL_NUMBERS.items()},
-            rest=b"".join((_REST.pack(-1, -1, -1, 0, *lengths), self._epoch, *names, self._agent)),
+            fixed={one: _FIXED.pack(self._version, number, transport, 0) for one, number in _PROTOCOL_NUMBERS.items()},
+            rest=_STREAM.pack(-1, -1, -1) + names,
+            names=names,
+            key=tcp.Flow(Endpoint(texts[0], source_port), Endpoint(texts[1], destination_port), (), -1),
         )
         return flow
 
@@ -175,6 +212,15 @@ def is_one_sip(octets: bytes) -> bool:
     at += 18
     length = octets[at : octets.find(b"\r\n", at)]
     return length.isdigit() and len(length) < 9 and int(length) == len(octets) - head - 4
+
+
+def is_one_s1ap(octets: bytes) -> bool:
+    """Whether it is exactly one S1AP PDU of a procedure that is known, its length in one piece (X.691 clause 11.9)."""
+    if len(octets) < 5 or octets[2] not in _CRITICALITIES or octets[:2] not in S1AP_TYPES:
+        return False
+    if octets[3] < 0x80:
+        return octets[3] + 4 == len(octets)
+    return octets[3] < 0xC0 and ((octets[3] & 0x3F) << 8 | octets[4]) + 5 == len(octets)
 
 
 def _is_one_gtpv2(octets: bytes) -> bool:

@@ -151,3 +151,11 @@ def queue() -> Iterator[PosixQueue]:
     name = f"/ferret-test-{os.getpid()}-{os.urandom(4).hex()}"
     with PosixQueue.create(name, QueueLimits(10, 8192)) as made:
         yield made
+
+
+@pytest.fixture
+def narrow() -> Iterator[PosixQueue]:
+    """A POSIX queue of ten slots, each of which holds one short message and no second one."""
+    name = f"/ferret-test-{os.getpid()}-{os.urandom(4).hex()}"
+    with PosixQueue.create(name, QueueLimits(10, 128)) as made:
+        yield made

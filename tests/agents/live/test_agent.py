@@ -280,13 +280,13 @@ def test_frames_of_several_interfaces_come_in_one_order(
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_full_queue_delays_nothing_but_the_messages_and_loses_none_while_memory_lasts(
-    in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace, loop: str
+    in_namespace: InNamespace, until: Until, narrow: PosixQueue, sample: SimpleNamespace, loop: str
 ) -> None:
     factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else None
 
     async def scenario() -> None:
         got: list[CapturedMessage] = []
-        agent = LiveAgent(config(MME), queue)
+        agent = LiveAgent(config(MME), narrow)
         agent.start(asyncio.get_running_loop())
         with udp(MME, 2123) as mme, udp(SGW, 2123):
             for _ in range(500):
@@ -295,7 +295,7 @@ def test_a_full_queue_delays_nothing_but_the_messages_and_loses_none_while_memor
             counters = agent.counters
             assert (counters.queued, counters.waiting, counters.dropped) == (10, 490, {})
             assert counters.is_exact
-        collector = Collector(queue, got.append)
+        collector = Collector(narrow, got.append)
         collector.start(asyncio.get_running_loop())
         await until(lambda: len(got) == 500)
         assert_exact(await agent.stop())
@@ -306,13 +306,13 @@ def test_a_full_queue_delays_nothing_but_the_messages_and_loses_none_while_memor
 
 
 def test_what_memory_has_no_room_for_is_dropped_counted_and_leaves_a_hole(
-    in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace
+    in_namespace: InNamespace, until: Until, narrow: PosixQueue, sample: SimpleNamespace
 ) -> None:
     async def scenario() -> None:
         got: list[CapturedMessage] = []
-        agent = LiveAgent(config(MME, buffer=BufferLimits(messages=25)), queue)
+        agent = LiveAgent(config(MME, buffer=BufferLimits(messages=25)), narrow)
         agent.start(asyncio.get_running_loop())
-        collector = Collector(queue, got.append)
+        collector = Collector(narrow, got.append)
         with udp(MME, 2123) as mme, udp(SGW, 2123):
             for _ in range(100):
                 mme.sendto(sample.gtpv2, (SGW, 2123))
@@ -335,10 +335,10 @@ def test_what_memory_has_no_room_for_is_dropped_counted_and_leaves_a_hole(
 
 
 def test_nobody_reads_the_queue_and_the_agent_still_stops_in_time(
-    in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace
+    in_namespace: InNamespace, until: Until, narrow: PosixQueue, sample: SimpleNamespace
 ) -> None:
     async def scenario() -> None:
-        agent = LiveAgent(config(MME), queue)
+        agent = LiveAgent(config(MME), narrow)
         agent.start(asyncio.get_running_loop())
         with udp(MME, 2123) as mme, udp(SGW, 2123):
             for _ in range(30):

@@ -82,17 +82,17 @@ def udp(address: str, port: int) -> socket.socket:
 
 
 def test_it_captures_tells_how_it_is_and_drains_at_sigterm(
-    in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace
+    in_namespace: InNamespace, until: Until, narrow: PosixQueue, sample: SimpleNamespace
 ) -> None:
     async def scenario() -> None:
         http = "127.0.0.1:9101"
-        process = await Process.start("-i", "lo", "-a", NF, "--queue", queue.name, "--http", http)
+        process = await Process.start("-i", "lo", "-a", NF, "--queue", narrow.name, "--http", http)
         got: list[CapturedMessage] = []
         with udp(NF, 2123) as nf, udp(PEER, 2123):
             for _ in range(40):
                 nf.sendto(sample.gtpv2, (PEER, 2123))
             async with aiohttp.ClientSession() as session:
-                await until(lambda: queue.depth == queue.capacity)
+                await until(lambda: narrow.depth == narrow.capacity)
                 async with session.get(f"http://{http}/healthz") as answer:
                     health = await answer.json()
                     assert (answer.status, health["status"]) == (200, "ok")
@@ -100,10 +100,10 @@ def test_it_captures_tells_how_it_is_and_drains_at_sigterm(
                 async with session.get(f"http://{http}/metrics") as answer:
                     text = await answer.text()
         assert 'ferret_agent_messages_total{protocol="gtpv2"}' in text
-        assert f"ferret_agent_queue_slots_taken {float(queue.capacity)}" in text
+        assert f"ferret_agent_queue_slots_taken {float(narrow.capacity)}" in text
         assert 'ferret_agent_lag_seconds_bucket{le="+Inf"}' in text
         ending = asyncio.create_task(process.end())
-        collector = Collector(queue, got.append)
+        collector = Collector(narrow, got.append)
         collector.start(asyncio.get_running_loop())
         line = await ending
         collector.stop()

@@ -23,8 +23,8 @@ from ferret_agents.live.message_types import OTHER, type_of
         (Protocol.SIP, b"\r\nINVITE sip:a@b SIP/2.0\r\n", "INVITE"),
         (Protocol.SIP, b"SIP/2.0 183 Session Progress\r\n", "1xx"),
         (Protocol.SIP, b"WHATEVER sip:a@b SIP/2.0\r\n", OTHER),
-        (Protocol.S1AP, b"\x00\x0c\x40", "procedure 12 initiating"),
-        (Protocol.S1AP, b"\x20\x09\x00", "procedure 9 successful"),
+        (Protocol.S1AP, b"\x00\x0c\x40", "InitialUEMessage"),
+        (Protocol.S1AP, b"\x20\x09\x00", "InitialContextSetupResponse"),
     ],
 )
 def test_the_type_is_read_from_the_first_octets(protocol: Protocol, octets: bytes, name: str) -> None:

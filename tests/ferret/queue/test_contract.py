@@ -57,7 +57,7 @@ def test_equal_priorities_come_out_first_in_first_out(queue: MessageQueue) -> No
 
 
 def test_many_are_put_in_order_as_far_as_there_is_room(queue: MessageQueue) -> None:
-    messages = [b"M%d" % number for number in range(queue.capacity + 5)]
+    messages = [b"M%03d" % number + bytes(150) for number in range(queue.capacity + 5)]  # one in a slot
     assert queue.put_many(messages) == queue.capacity
     assert [queue.get().octets for _ in range(queue.capacity)] == messages[: queue.capacity]
     assert queue.put_many(messages[queue.capacity :]) == 5
@@ -65,9 +65,17 @@ def test_many_are_put_in_order_as_far_as_there_is_room(queue: MessageQueue) -> N
     assert [queue.get().octets for _ in range(5)] == messages[queue.capacity :]
 
 
+def test_what_is_put_at_once_is_taken_at_once(queue: MessageQueue) -> None:
+    messages = [b"M%d" % number for number in range(queue.capacity)]
+    assert queue.put_many(messages) == len(messages)
+    assert [one.octets for one in queue.get_many(100)] == messages
+    assert queue.get_many(100) == []
+    assert queue.depth == 0
+
+
 def test_of_many_those_before_one_that_never_fits_are_put() -> None:
     with make_queue("posix", slots=3, slot_size=64) as queue:
-        messages = [b"M1", bytes(100), bytes(1000), b"M4"]
+        messages = [b"M1" + bytes(50), bytes(100), bytes(1000), b"M4"]
         assert queue.put_many(messages) == 2
         assert [queue.get().octets for _ in range(2)] == messages[:2]
         with pytest.raises(MessageTooLongError):
@@ -75,16 +83,19 @@ def test_of_many_those_before_one_that_never_fits_are_put() -> None:
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.lists(st.binary(max_size=600), max_size=8), max_size=6))
+@given(st.lists(st.lists(st.binary(max_size=600), max_size=8), max_size=6), st.booleans())
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_put_at_once_comes_out_once_and_in_order(kind: str, batches: list[list[bytes]]) -> None:
+def test_what_is_put_at_once_comes_out_once_and_in_order(kind: str, batches: list[list[bytes]], at_once: bool) -> None:
     with make_queue(kind) as queue:
         for batch in batches:
             out, rest = [], list(batch)
             while rest:
                 done = queue.put_many(rest)
                 rest = rest[done:]
-                out += [queue.get().octets for _ in range(done)]
+                if at_once:
+                    out += [one.octets for one in queue.get_many(1000)]
+                else:
+                    out += [queue.get().octets for _ in range(done)]
             assert out == batch
         assert queue.depth == queue.discarded == 0
 

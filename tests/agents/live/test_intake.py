@@ -1,0 +1,143 @@
+"""The quick ways through streams give what reassembly gives, message by message and frame by frame."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ferret.errors import DecodeError
+from ferret.queue import decode_captured, encode_captured
+from ferret_agents.capture import ip, link
+from ferret_agents.capture.dissect import Dissector
+from ferret_agents.capture.files import Record, open_capture, records
+from ferret_agents.capture.ledger import Ledger
+from ferret_agents.live.intake import Intake
+from ferret_agents.live.loads import LOADS
+
+AT = 1_700_000_000_000_000_000
+CCR, S1AP = LOADS["diameter"].message, LOADS["s1ap"].message
+A, B = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
+
+
+def frame(protocol: int, payload: bytes, source: bytes = A, destination: bytes = B) -> bytes:
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 1, 0x4000, 64, protocol, 0)
+    return b"\x02" * 12 + b"\x08\x00" + head + source + destination + payload
+
+
+def segment(sequence: int, payload: bytes, flags: int = 0x18, *, back: bool = False, acknowledged: int = 1) -> bytes:
+    ports = (3868, 40000) if back else (40000, 3868)
+    header = struct.pack(">HHIIBBHHH", *ports, sequence & 0xFFFFFFFF, acknowledged & 0xFFFFFFFF, 0x50, flags, 512, 0, 0)
+    return frame(6, header + payload, *((B, A) if back else (A, B)))
+
+
+def data(tsn: int, sequence: int, payload: bytes, flags: int = 3, tag: int = 7) -> bytes:
+    chunk = struct.pack(">BBHIHHI", 0, flags, 16 + len(payload), tsn, 0, sequence, 18) + payload
+    return frame(132, struct.pack(">HHII", 36412, 36412, tag, 0) + chunk + bytes(-len(chunk) % 4))
+
+
+def assert_same(frames: Sequence[bytes]) -> int:
+    """Both ways give the same messages and account; how many messages."""
+    intake, dissector = Intake("", ()), Dissector()
+    wanted = []
+    for number, octets in enumerate(frames):
+        at_ns = AT + number * 1_000_000
+        intake.take(at_ns, octets, len(octets), 1)
+        wanted += dissector.feed(Record(number + 1, at_ns, 1, octets, len(octets)))
+    intake.flush()
+    wanted += dissector.flush()
+    got = [decode_captured(octets) for octets in intake.take_batch().messages]
+    as_coded = [decode_captured(encode_captured(m)) for m in wanted]  # which knows flaws in one order only
+    assert [replace(m, number=0) for m in got] == [replace(m, frame=0) for m in as_coded]
+    assert [m.number for m in got] == list(range(1, len(got) + 1))
+    mine, theirs = intake.dissector.ledger, dissector.ledger
+    assert (mine.frames, mine.used, mine.damaged, mine.ignored) == (
+        theirs.frames, theirs.used, theirs.damaged, theirs.ignored,
+    )  # fmt: skip
+    assert len(mine.damage) == len(theirs.damage)
+    assert intake.dissector.messages == dissector.messages
+    return len(got)
+
+
+@settings(max_examples=150, deadline=None)
+@given(random=st.randoms(use_true_random=False), messages=st.integers(1, 12), syn=st.booleans(), wild=st.booleans())
+def test_a_diameter_stream_is_read_as_reassembly_reads_it(random: Random, messages: int, syn: bool, wild: bool) -> None:
+    stream, at, frames = CCR * messages, 0, []
+    first = random.choice((1000, 0xFFFFFF00))
+    while at < len(stream):
+        size = random.choice((len(CCR), len(CCR), 2 * len(CCR), 100, 1))
+        frames.append(segment(first + at, stream[at : at + size]))
+        at += size
+        if random.random() < 0.4:
+            frames.append(segment(1, b"", 0x10, back=True, acknowledged=first + at))
+    if wild:
+        for _ in range(random.randrange(4)):
+            place = random.randrange(len(frames))
+            match random.randrange(4):
+                case 0:
+                    frames.insert(random.randrange(len(frames)), frames.pop(place))
+                case 1:
+                    frames.insert(place, frames[place])
+                case 2:
+                    frames.pop(place) if len(frames) > 1 else None
+                case _:
+                    broken = bytearray(frames[place])
+                    broken[random.randrange(34, len(broken))] ^= 1 << random.randrange(8)
+                    frames[place] = bytes(broken)
+    if syn:
+        frames.insert(0, segment(first - 1, b"", 0x02))
+        frames.append(segment(first + len(stream), b"", 0x11))
+    assert_same(frames)
+
+
+@settings(max_examples=150, deadline=None)
+@given(random=st.randoms(use_true_random=False), messages=st.integers(1, 20), wild=st.booleans())
+def test_an_sctp_association_is_read_as_reassembly_reads_it(random: Random, messages: int, wild: bool) -> None:
+    frames = [data(0xFFFFFFF8 + n & 0xFFFFFFFF, 0xFFFC + n & 0xFFFF, S1AP) for n in range(messages)]
+    if wild:
+        for _ in range(random.randrange(5)):
+            place = random.randrange(len(frames))
+            match random.randrange(4):
+                case 0:
+                    frames.insert(random.randrange(len(frames)), frames.pop(place))
+                case 1:
+                    frames.insert(place, frames[place])
+                case 2:
+                    frames.insert(place, data(5, 5, S1AP, tag=random.choice((7, 8))))
+                case _:
+                    broken = bytearray(frames[place])
+                    broken[random.randrange(34, len(broken))] ^= 1 << random.randrange(8)
+                    frames[place] = bytes(broken)
+    assert_same(frames)
+
+
+def test_what_is_in_order_takes_the_quick_way() -> None:
+    intake = Intake("", ())
+    for number in range(10):
+        for octets in (segment(1 + number * len(CCR), CCR), data(number, number, S1AP)):
+            intake.take(AT, octets, len(octets), 1)
+    assert sum(intake.dissector.link_types.values()) == 2  # only the first of each was dissected
+    assert len(intake.take_batch().messages) == 20
+
+
+def test_real_captures_are_read_alike(all_captures: list[Path]) -> None:
+    found = 0
+    for path in all_captures:
+        frames = []
+        with open_capture(path) as stream:
+            for record in records(stream, Ledger(), str(path)):
+                try:
+                    walk = link.walk_of(record.link_type)
+                    protocol, start = walk(record.octets) if walk else (0, 0)
+                    ip.walk(record.octets, start)
+                except DecodeError:
+                    continue
+                if protocol == link.IPV4 and record.wire_length == len(record.octets):
+                    frames.append(b"\x02" * 12 + b"\x08\x00" + record.octets[start:])
+        found += assert_same(frames)
+    assert found > 1000
