@@ -126,7 +126,10 @@ class Icscf(SipProxy):
         if context.way is Way.TERMINATING and request.method != "ACK" and not request.first("Route"):
             identity = sip.parse_uri(request.request_uri).identity
             return self._ask(Waiting(context, request), cx.lir(self.cx, self._session_id(), identity))
-        return self._forward(context, request, self._next_hop(request))
+        address = self._next_hop(request)
+        if address == self.names.own:  # of a dialog that left no Route: it would come to us until Max-Forwards ends it
+            return [] if request.method == "ACK" else self._refuse(context, 481, "Call/Transaction Does Not Exist")
+        return self._forward(context, request, address)
 
     def _answered(self, context: Context, branch: Branch, answer: sip.Message, now: float) -> list[Output] | None:
         return [self._send_upstream(context, answer)]

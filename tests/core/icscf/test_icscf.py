@@ -194,6 +194,13 @@ def test_a_request_inside_a_dialog_follows_its_route_without_asking(icscf: Icscf
     assert request.values("Route") == ("<sip:172.22.0.20;lr>",)
 
 
+def test_a_request_inside_a_dialog_that_nobody_has_goes_round_in_no_circle(icscf: Icscf) -> None:
+    bye, ack = (_request(method, IMPU, to=f"<{IMPU}>;tag=b") for method in ("BYE", "ACK"))
+    ((peer, answer),) = _sip(icscf.receive(Received(Interface.MW, PCSCF, bye), 0.0))
+    assert (peer, answer.status) == (PCSCF, 481)
+    assert _sip(icscf.receive(Received(Interface.MW, PCSCF, ack), 0.1)) == []
+
+
 def test_it_and_the_hss_of_the_lab_understand_each_other(icscf: Icscf) -> None:
     hss = Hss(address="172.22.0.10", random=Random(1))
     subscriber = {"imsi": "001010000000001", "k": "00" * 16, "opc": "11" * 16, "msisdn": "491700", "apns": []}
