@@ -7,9 +7,11 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from socket import inet_aton
 
 PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/go/bin", "/usr/sbin", "/sbin"))
 _POLL = 0.02  # seconds between looks at what cannot tell us
@@ -83,6 +85,12 @@ class PeerProcess:
         """Wait for its end; the exit status."""
         await self.until(lambda: self.returncode is not None, within=within, what="at its end")
         return self.returncode or 0
+
+
+def is_bound(address: str, port: int) -> bool:
+    """Whether somebody has a UDP socket on this IPv4 address and port."""
+    wanted = f" {int.from_bytes(inet_aton(address), sys.byteorder):08X}:{port:04X} "
+    return wanted in Path("/proc/net/udp").read_text("ascii")
 
 
 async def until(holds: Callable[[], object], *, within: float = _PATIENCE) -> None:

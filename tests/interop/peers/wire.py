@@ -56,6 +56,7 @@ class Wire:
 
     def __init__(self, file: Path, network: str) -> None:
         self.file = file
+        self._markers = 0
         self._nobody = network.partition("/")[0].rpartition(".")[0] + ".251"
         self._dump = subprocess.Popen(
             ["tcpdump", "-i", "lo", "-U", "-s", "0", "--immediate-mode", "-w", str(file), f"net {network}"],
@@ -64,11 +65,21 @@ class Wire:
         self._until_seen(b"capture begins")
 
     def read(self) -> Reading:
-        """Everything until now."""
+        """Everything until now; the capture ends with it."""
         if self._dump.poll() is None:
             self._until_seen(b"capture ends")
             self.stop()
         return _read(self.file)
+
+    def count(self, display_filter: str) -> int:
+        """How many frames until now a display filter of Wireshark's takes; the capture goes on."""
+        self._markers += 1
+        self._until_seen(b"counted %d" % self._markers)
+        home = {**os.environ, "HOME": str(self.file.parent)}
+        command = ["tshark", "-r", str(self.file), "-Y", display_filter, "-T", "fields", "-e", "frame.number"]
+        # The capture is still being written: tshark may find its last packet cut short, and says so with status 2.
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=home)
+        return len(done.stdout.splitlines())
 
     def stop(self) -> None:
         """Stop the capture; stopping it again does nothing."""
