@@ -21,6 +21,7 @@ from ferret.records.decoding import doors
 from ferret.records.message import Interface, Role
 from ferret.replay.foreign.acceptance import Fate, Outcome, TargetFigures, accepts, recorded_results, result_of
 from ferret.replay.foreign.identifiers import DiameterName, unnamed
+from ferret.replay.foreign.nas import readable_recording
 from ferret.replay.foreign.targets import Target
 from ferret.replay.foreign.translator import ForeignTranslator
 from ferret.replay.foreign.unasked import diameter_answer, gtpv2_answer, sip_answer
@@ -85,8 +86,11 @@ class ForeignPort:
         self._lost = lost
         self._first_token = first_token
         self._steps = [step for step in around.plan.steps if step.part is not Part.SKIPPED]
+        messages = [step.message for step in around.plan.steps]
+        self._deciphered = readable_recording(messages) if target.role is Role.MME else {}
+        self._by_index = {step.message.index: number for number, step in enumerate(self._steps)}
         self._wanted = self._shapes()
-        self._recorded = recorded_results([step.message for step in around.plan.steps])
+        self._recorded = recorded_results(messages)
         self._answered_by_plan = {s.message.answers for s in self._steps if s.part.delivered and s.message.answers}
         self._matcher = OutputMatcher(around.rules)
         self._numbers = count(1)
@@ -120,20 +124,37 @@ class ForeignPort:
         wanted: Counter[Shape] = Counter()
         for step in self._steps:
             if step.part.expected and step.nf is self._target.role:
-                way = doors(step.message.protocol)
-                found = way.parameters(way.decode(step.message.octets))
-                wanted[shape_of(step.message.protocol, str(step.message.interface), step.message.name, found)] += 1
+                recorded = self._readable(step)
+                found = doors(step.message.protocol).parameters(recorded)
+                wanted[shape_of(step.message.protocol, str(step.message.interface), name_of(recorded), found)] += 1
         return wanted
 
+    def _readable(self, step: PlannedMessage) -> Message:
+        """A recorded message; of an MME, with NAS deciphered where there are keys."""
+        known = self._deciphered.get(step.message.index)
+        if known is not None:
+            return known
+        decoded: Message = doors(step.message.protocol).decode(step.message.octets)
+        return decoded
+
     def _under_way(self) -> bool:
-        """Whether more may come. What did not come in time is no more waited for, whatever else comes later."""
-        if any(outcome.fate is Fate.SENT for outcome in self.figures.outcomes.values()):
-            return True
+        """Whether more may come: the answer to an open request, or what has only just been waited for.
+
+        What did not come in time is no more waited for, whatever else comes later.
+        """
         latest = self._around.clock() - self._around.patience
-        if self._news > latest:
-            return bool(self._waiting)
-        self._waiting = {number: since for number, since in self._waiting.items() if since > latest}
+        self._waiting = {
+            number: since
+            for number, since in self._waiting.items()
+            if max(since, self._news) > latest or self._is_asked(number)
+        }
         return bool(self._waiting)
+
+    def _is_asked(self, number: int) -> bool:
+        """Whether an expected message is the answer to a request that is open."""
+        asked = self._by_index.get(self._steps[number].message.answers)
+        outcome = self.figures.outcomes.get(asked) if asked is not None else None
+        return outcome is not None and outcome.fate is Fate.SENT
 
     # To the target.
 
@@ -170,9 +191,9 @@ class ForeignPort:
 
     def _expect(self, command: Expect) -> None:
         protocol = Protocol(command.protocol)
-        way = doors(protocol)
-        wanted = _compared(way.parameters(way.decode(command.octets)))
-        shape = shape_of(protocol, command.interface, command.name, wanted)
+        recorded = self._readable(self._steps[command.id])
+        wanted = _compared(doors(protocol).parameters(recorded))
+        shape = shape_of(protocol, command.interface, name_of(recorded), wanted)
         match = self._matcher.expect(Expected(command.id, shape, wanted))
         if match is None:
             self._waiting[command.id] = self._around.clock()
@@ -235,12 +256,15 @@ class ForeignPort:
         self._spoke = True
         self._news = self._around.clock()
         protocol = protocol_of(message)
+        octets = message.encode()
+        if isinstance(message, s1ap.Message) and self._around.translator.nas is not None:
+            message = self._around.translator.nas.heard(message)
         name = name_of(message)
         if is_progress(protocol, name):
             return True
         found = _compared(doors(protocol).parameters(message))
         shape = shape_of(protocol, str(interface), name, found)
-        made = Made(next(self._numbers), shape, str(neighbour), message.encode(), found)
+        made = Made(next(self._numbers), shape, str(neighbour), octets, found)
         foreseen = self._wanted[shape] > 0
         if foreseen:
             self._wanted[shape] -= 1

@@ -26,6 +26,7 @@ from ferret.replay.foreign.identifiers import (
     sip_places,
     unnamed,
 )
+from ferret.replay.foreign.nas import DeviceNas
 from ferret.replay.foreign.neighbours import DIAMETER, GTPV2, SIP
 from ferret.replay.foreign.targets import ForeignSetting, Target
 from ferret.replay.foreign.translator import ForeignTranslator
@@ -216,6 +217,8 @@ class ForeignRun:
             restart_counter=self._restart_counter,
             random=self._options.random,
         )
+        if Role.MME in setting.roles:
+            translator.protect_with(DeviceNas(messages))
         for role, lines in self._lines.items():
             line = lines.get(Protocol.DIAMETER)
             for found in line.peers.values() if isinstance(line, DiameterLine) else ():

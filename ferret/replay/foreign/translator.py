@@ -20,6 +20,7 @@ from ferret.protocols.gtpv2 import FTeid, IeType, Recovery
 from ferret.records.decoding import doors
 from ferret.records.message import Role, SignallingMessage
 from ferret.replay.foreign.identifiers import DiameterName
+from ferret.replay.foreign.nas import DeviceNas
 from ferret.replay.foreign.neighbours import CONTROL_PLANE, OWNERS
 from ferret.replay.foreign.targets import ForeignSetting
 from ferret.replay.rewrite import Message
@@ -52,6 +53,7 @@ class ForeignTranslator(StimulusTranslator):
         `own`: the roles that have neither a target nor a stand-in, since an edge NF is there.
         """
         super().__init__(hosts)
+        self.nas: DeviceNas | None = None
         self._beyond = Translation(beyond)
         self._setting = setting
         self._names = names
@@ -68,6 +70,11 @@ class ForeignTranslator(StimulusTranslator):
         made = doors(message.protocol).decode(octets)
         dressed = self._dressed(message, made)
         return (octets if dressed is made else dressed.encode()), peer
+
+    def protect_with(self, device: DeviceNas) -> None:
+        """Have the device's NAS messages protected as a target MME wants them."""
+        self.nas = device
+        self.uplink_nas = device.uplink
 
     def met(self, recorded: DiameterName | None, now: DiameterName) -> None:
         """A target has said who it is; `recorded`: who the recorded NF in its place was."""
