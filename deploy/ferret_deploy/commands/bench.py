@@ -23,6 +23,7 @@ from ferret.replay.rules import load_rules
 from ferret.replay.verdict import ReplayResult
 from ferret_agents.commands.bench_capture import bench_capture
 from ferret_agents.pipeline import RecordedFile, private_queue, record_file, usable
+from ferret_deploy.commands.bench_acceptance import bench_acceptance
 from ferret_deploy.replay_run import ReplayOptions, replay, run
 
 # Where a function belongs, by a part of its file's path; the first that fits.
@@ -51,6 +52,7 @@ def bench() -> None:
 
 
 bench.add_command(bench_capture)
+bench.add_command(bench_acceptance)
 
 
 @bench.command("replay")
