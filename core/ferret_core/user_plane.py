@@ -18,6 +18,7 @@ from ferret.protocols import gtpu
 from ferret.protocols.gtpu import GtpuType
 from ferret.protocols.gtpv2.tft import ComponentType, Direction, PacketFilter
 from ferret_core.gtp_control import Tunnel
+from ferret_core.router_advertisement import ICMPV6, advertisement, solicited_by
 
 Address: TypeAlias = tuple[str, int]
 """Address in text form, and UDP port."""
@@ -286,6 +287,17 @@ class PgwForwarder(GtpuForwarder):
         flow = flow_of(packet)
         if flow is not None and ue_key(flow.source) in addresses:  # a UE uses no address but its own
             self._inner.append(packet)
+        elif flow is not None and flow.protocol == ICMPV6 and (asks := solicited_by(packet)) is not None:
+            return self._advertise(addresses, asks)
+        return []
+
+    def _advertise(self, addresses: tuple[str, ...], to: str) -> list[tuple[bytes, Address]]:
+        """A UE asks for its prefix: tell it on its default bearer (TS 23.401 clause 5.3.1.2.2)."""
+        for prefix in addresses:
+            bearers = self._plane.downlink.get(prefix, {}) if prefix.endswith("/64") else {}
+            tunnel = next((one.sgw for one in bearers.values() if not one.filters), None)
+            if tunnel is not None:
+                return [(gtpu.wrap(tunnel.teid, advertisement(prefix, to)), (tunnel.address, gtpu.PORT))]
         return []
 
 

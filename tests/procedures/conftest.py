@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address, IPv6Network
 from random import Random
 from typing import Any
 
@@ -169,7 +172,7 @@ def agent(device: Device) -> UserAgentDriver:
 @asynccontextmanager
 async def scene(sctp: SctpTransport, network: str = "127.0.140.0/24", **changes: Any) -> AsyncIterator[Scene]:
     """Build everything, and take it down. `changes`: of the lab's network."""
-    lab = LabNetwork(Places.loopback(network), **changes)
+    lab = LabNetwork(**{"places": Places.loopback(network), **changes})
     core = CoreSet(lab, sctp=sctp, random=lambda role: Random(str(role)))
     mme = lab.places.address(Role.MME)
     enb = Enb(address=lab.places.address(Role.ENB), random=Random(1), mme=mme, plmn=lab.plmn, tac=lab.tac)
@@ -238,3 +241,31 @@ def play(sctp_transport: SctpTransport) -> Iterator[Play]:
         asyncio.run(whole())
 
     yield run
+
+
+PREFIX = "fd7f:fe77:e7::/48"  # of the lab where it has IPv6 (RFC 4193)
+UES = 6
+
+
+@pytest.fixture(scope="session")
+def with_ipv6() -> Iterator[Places]:
+    """The lab's places with IPv6; the machine has these addresses for as long."""
+    places = Places.with_ipv6("127.0.140.0/24", PREFIX)
+    pool = IPv6Network(places.ipv6_pools["ims"])
+    # The PGW draws /64s from the third on, and gives UEs this interface identifier.
+    addresses = [str(IPv6Address(int(pool[0]) + (place << 64) + 1)) for place in range(2, 2 + UES)]
+    addresses += [one for one in places.addresses.values() if ":" in one]
+    if not shutil.which("ip"):
+        pytest.skip("SKIPPED LOUDLY: IPv6 is NOT tested: the command ip is missing (Debian package iproute2)")
+    for address in addresses:
+        made = _ip("replace", address)
+        if made.returncode:
+            pytest.skip(f"SKIPPED LOUDLY: IPv6 is NOT tested: {made.stderr.strip()}")
+    yield places
+    for address in addresses:
+        _ip("del", address)
+
+
+def _ip(verb: str, address: str) -> subprocess.CompletedProcess[str]:
+    command = ["ip", "-6", "addr", verb, f"{address}/128", "dev", "lo", *(["nodad"] if verb == "replace" else [])]
+    return subprocess.run(command, capture_output=True, text=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ferret.protocols.gtpv2 import PdnType
 from ferret.protocols.nas import Milenage
 from ferret.protocols.nas.milenage import derive_opc
 from ferret.records.message import Role
@@ -14,6 +15,7 @@ from ferret_core.driver.places import Places
 from ferret_core.driver.ports import SIP_PORT
 
 _SIP_ROLES: Final = (Role.PCSCF, Role.ICSCF, Role.SCSCF)
+_SUBSCRIBED: Final = {PdnType.IPV4: 0, PdnType.IPV6: 1, PdnType.IPV4V6: 2}  # TS 29.272 clause 7.3.62
 _MTU: Final = 1400  # octets, told to UEs in protocol configuration options
 
 
@@ -55,6 +57,7 @@ class LabNetwork:
     tac: int = 1
     ciphering: tuple[int, ...] = (2, 0)  # EEA in order of preference
     integrity: tuple[int, ...] = (2,)  # EIA
+    ims_pdn_type: PdnType = PdnType.IPV4  # that devices ask for on the ims APN
     diameter_tc: float = TC_SECONDS  # between attempts to reach a Diameter peer that is gone
     sip_transport: str = "UDP"  # between CSCFs, and of devices: "UDP" or "TCP"
     sip_stream_above: int = 0  # octets: a longer request goes over TCP (RFC 3261 clause 18.1.1 has 1300); 0: none does
@@ -125,7 +128,7 @@ def _nothing(lab: LabNetwork) -> dict[str, Any]:
 
 def _pgw(lab: LabNetwork) -> dict[str, Any]:
     return {
-        "pools": dict(lab.places.pools),
+        "pools": _pools(lab.places),
         "pcscf": [lab.places.address(Role.PCSCF)],
         "mtu": _MTU,
         "origin_host": lab.host(Role.PGW),
@@ -134,12 +137,18 @@ def _pgw(lab: LabNetwork) -> dict[str, Any]:
     }
 
 
+def _pools(places: Places) -> dict[str, list[str]]:
+    apns = dict.fromkeys((*places.pools, *places.ipv6_pools))
+    return {apn: [pools[apn] for pools in (places.pools, places.ipv6_pools) if apn in pools] for apn in apns}
+
+
 def _pcrf(lab: LabNetwork) -> dict[str, Any]:
     return {"identity": {"host": lab.host(Role.PCRF), "realm": lab.realm}}
 
 
 def _hss(lab: LabNetwork) -> dict[str, Any]:
-    apns = [{"apn": "internet"}, {"apn": "ims", "qci": 5, "priority_level": 1}]
+    ims = {"apn": "ims", "qci": 5, "priority_level": 1, "pdn_type": _SUBSCRIBED[lab.ims_pdn_type]}
+    apns = [{"apn": "internet"}, ims]
     return {
         "identity": {"host": lab.host(Role.HSS), "realm": lab.realm},
         "ims_domain": lab.ims_domain,

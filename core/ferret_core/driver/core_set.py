@@ -80,7 +80,8 @@ class CoreNf:
     ) -> None:
         self.role = role
         address = lab.places.address(role)
-        logic = _MAKERS[role](address=address, random=random)
+        shown = f"[{address}]" if role in _SIP and ":" in address else address  # as a SIP URI has it
+        logic = _MAKERS[role](address=shown, random=random)
         logic.import_context(lab.context_of(role), monotonic())
         self.node = CoreNode(logic, changed=changed)
         self.user_plane: UserPlane | None = None
@@ -107,17 +108,27 @@ class CoreNf:
             gtpv2 = Gtpv2Link(address, peers, arrived)
             links.update(dict.fromkeys((interface for _, interface in peers.values()), gtpv2))
         if self.role in _DIAMETER:
+            diameter = self._diameter(lab)
             peers = _by_address(lab, _DIAMETER[self.role])
-            listens = self.role in _LISTENERS
-            diameter = DiameterLink(
-                self.role, address, peers, arrived, listens=listens, realm=lab.realm, tc=lab.diameter_tc
-            )
             links.update(dict.fromkeys((interface for _, interface in peers.values()), diameter))
         if self.role in _SIP:
             links[Interface.MW] = self._sip(lab, address)
             links[Interface.GM] = links[Interface.MW]
         if self.role is Role.MME and sctp is not None:
             links[Interface.S1_MME] = S1apLink(sctp, address, arrived)
+
+    def _diameter(self, lab: LabNetwork) -> DiameterLink:
+        places = lab.places
+        peers = {places.diameter_address(role): (role, i) for role, i in _DIAMETER[self.role].items()}
+        return DiameterLink(
+            self.role,
+            places.diameter_address(self.role),
+            peers,
+            self.node.arrived,
+            listens=self.role in _LISTENERS,
+            realm=lab.realm,
+            tc=lab.diameter_tc,
+        )
 
     def _sip(self, lab: LabNetwork, address: str) -> SipLink:
         """Whoever is no NF is a UE to the P-CSCF, and a stranger to the others."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from random import Random
 from time import monotonic
 from typing import Final
@@ -18,9 +18,10 @@ import structlog
 
 from ferret.errors import DecodeError, LocalMisuseError
 from ferret.protocols import sip
-from ferret.protocols.gtpv2 import Pco, PcoContainer, PcoId
+from ferret.protocols.gtpv2 import Pco, PcoContainer, PcoId, PdnType
 from ferret.protocols.gtpv2.tft import PacketFilter, Tft
-from ferret.transport.endpoint import Address
+from ferret.transport.endpoint import Address, text
+from ferret_core import router_advertisement
 from ferret_core.driver.bearer_streams import BearerStreams
 from ferret_core.driver.configuration import LabNetwork, LabSubscriber
 from ferret_core.driver.ports import SIP_PORT
@@ -29,8 +30,9 @@ from ferret_core.enb.driver import Arrival, EnbDriver
 from ferret_core.enb.esm import EpsBearer
 from ferret_core.enb.ue import EmmState, Ue
 from ferret_core.enb.usim import Usim
+from ferret_core.ip import TCP, protocol_of
 from ferret_core.ua import MediaSession, NotRegistered, ResourcesWanted, UaConfiguration, UaEvent, UserAgent
-from ferret_core.ua.packets import TCP, Datagram, PacketMaker, PacketReader, protocol_of
+from ferret_core.ua.packets import Datagram, PacketMaker, PacketReader
 from ferret_core.user_plane import flow_of, matches
 
 log = structlog.get_logger(__name__)
@@ -39,7 +41,9 @@ IMS: Final = "ims"
 _WAITING: Final = 64  # packets of an idle device that wait for service
 _RESERVATION: Final = 10.0  # s that a dedicated bearer may take
 _WISHES: Final = (PcoId.P_CSCF_IPV4_ADDRESS, PcoId.DNS_SERVER_IPV4_ADDRESS, PcoId.IPV4_LINK_MTU)
-_OPTIONS: Final = Pco(tuple(PcoContainer(one, b"") for one in _WISHES))
+_IPV6_WISHES: Final = (PcoId.P_CSCF_IPV6_ADDRESS, PcoId.DNS_SERVER_IPV6_ADDRESS)
+_SOLICITATIONS: Final = 3  # RFC 4861 clause 10
+_SOLICITATION_INTERVAL: Final = 4.0  # seconds
 
 
 class Cell:
@@ -109,18 +113,18 @@ class Device:
 
     @property
     def address(self) -> str:
-        """The device's address on the ims PDN connection. Raises LocalMisuseError without one."""
+        """The device's address on the ims PDN connection, IPv6 where it has one. Raises LocalMisuseError without."""
         default = self.default_bearer(IMS)
         if default is None:
             raise LocalMisuseError("the device has no ims PDN connection")
-        return default.address
+        return default.ipv6 or default.address
 
     # ---- procedures
 
     async def attach(self, *, within: float = 5.0) -> None:
         """Attach with the default bearer of the internet APN. Raises TimeoutError."""
         driver = self.cell.driver
-        driver.perform(driver.enb.attach(self.ue, INTERNET, pco=_OPTIONS.encode()))
+        driver.perform(driver.enb.attach(self.ue, INTERNET, pco=_options(PdnType.IPV4)))
         await driver.until(
             lambda: self.ue.state is EmmState.REGISTERED and self.default_bearer(INTERNET) is not None, within=within
         )
@@ -128,12 +132,13 @@ class Device:
     async def connect_ims(self, *, within: float = 5.0) -> None:
         """Get the ims PDN connection, and a user agent on it. Raises TimeoutError."""
         driver = self.cell.driver
-        driver.perform(driver.enb.connect_pdn(self.ue, IMS, pco=_OPTIONS.encode()))
+        kind = self._lab.ims_pdn_type
+        driver.perform(driver.enb.connect_pdn(self.ue, IMS, pco=_options(kind), pdn_type=kind))
         await driver.until(lambda: self.default_bearer(IMS) is not None, within=within)
+        await self._configure_ipv6(IMS)
         own, lab = self.subscriber, self._lab
-        host = f"[{self.address}]" if ":" in self.address else self.address
         configuration = UaConfiguration(
-            address=f"{host}:{SIP_PORT}",
+            address=text((self.address, SIP_PORT)),
             proxy=self._pcscf(),
             identity=f"sip:{own.imsi}@{lab.ims_domain}",
             private_identity=f"{own.imsi}@{lab.ims_domain}",
@@ -144,6 +149,29 @@ class Device:
             stream_above=lab.sip_stream_above,
         )
         self.sip = DeviceAgent(self, UserAgent(configuration, self._random, usim=self.usim), self._clock)
+
+    async def _configure_ipv6(self, apn: str) -> None:
+        """Ask for the prefix of a PDN connection with IPv6 (TS 23.401 clause 5.3.1.2.2). Raises TimeoutError."""
+        default = self.default_bearer(apn)
+        if default is None or not default.identifier:
+            return
+        driver, ebi = self.cell.driver, default.ebi
+        for attempt in range(_SOLICITATIONS):
+            await driver.until(lambda: self.has_radio(ebi))
+            driver.send_uplink(self.ue, ebi, router_advertisement.solicitation(default.identifier))
+            try:
+                await driver.until(lambda: bool(self.ue.esm.bearers[ebi].ipv6), within=_SOLICITATION_INTERVAL)
+                return
+            except TimeoutError:
+                if attempt == _SOLICITATIONS - 1:
+                    raise
+
+    def _advertised(self, arrival: Arrival) -> None:
+        """A Router Advertisement: the interface identifier of NAS and its prefix make the address (RFC 4862)."""
+        bearer, prefix = self.ue.esm.bearers.get(arrival.ebi), router_advertisement.advertised_prefix(arrival.packet)
+        if prefix and bearer is not None and bearer.identifier:
+            address = router_advertisement.address_in(prefix, bearer.identifier)
+            self.ue.esm.configure_ipv6(bearer.ebi, address)
 
     async def go_idle(self, *, within: float = 5.0) -> None:
         """Let the base station release the device for inactivity. Raises TimeoutError."""
@@ -184,10 +212,11 @@ class Device:
             options = Pco.decode(default.options if default is not None else b"")
         except DecodeError as error:
             raise LocalMisuseError(f"the device knows no P-CSCF: {error}") from error
-        named = [one.content for one in options.containers if one.identifier == PcoId.P_CSCF_IPV4_ADDRESS]
-        if not named or len(named[0]) != 4:
+        wanted, size = (PcoId.P_CSCF_IPV6_ADDRESS, 16) if ":" in self.address else (PcoId.P_CSCF_IPV4_ADDRESS, 4)
+        named = [one.content for one in options.containers if one.identifier == wanted and len(one.content) == size]
+        if not named:
             raise LocalMisuseError("the network names no P-CSCF")
-        return f"{IPv4Address(named[0])}:{SIP_PORT}"
+        return text((str(ip_address(named[0])), SIP_PORT))
 
     # ---- packets
 
@@ -239,7 +268,7 @@ class Device:
             (
                 one
                 for one in self.ue.esm.bearers.values()
-                if not one.linked_ebi and flow is not None and one.address == flow.source
+                if not one.linked_ebi and flow is not None and flow.source in one.addresses
             ),
             None,
         )
@@ -257,6 +286,9 @@ class Device:
         """A packet has come on a bearer."""
         if protocol_of(arrival.packet) == TCP and self.sip is not None:
             self.sip.received_packet(arrival.packet)
+            return
+        if protocol_of(arrival.packet) == router_advertisement.ICMPV6:
+            self._advertised(arrival)
             return
         datagram = self._reader.receive(arrival.packet, arrival.at)
         if datagram is None:
@@ -345,6 +377,12 @@ class DeviceAgent(UserAgentDriver):
             self._device.send_packets([packet])
         except LocalMisuseError as error:
             log.warning("sip_not_sent", reason=str(error))
+
+
+def _options(kind: PdnType) -> bytes:
+    """What a device asks for in protocol configuration options (TS 24.008 clause 10.5.6.3)."""
+    wishes = (*(_WISHES if kind != PdnType.IPV6 else ()), *(_IPV6_WISHES if kind != PdnType.IPV4 else ()))
+    return Pco(tuple(PcoContainer(one, b"") for one in wishes)).encode()
 
 
 def filters_of(bearer: EpsBearer) -> tuple[PacketFilter, ...]:

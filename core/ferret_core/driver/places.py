@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from ferret.errors import ConfigError
@@ -27,6 +27,7 @@ _LAST_OCTETS: Final[Mapping[Role, int]] = {
     Role.ENB: 30,
     Role.REMOTE: 90,
 }
+_SIP_ROLES: Final = (Role.ICSCF, Role.SCSCF, Role.PCSCF, Role.REMOTE)
 CORE_ROLES: Final[tuple[Role, ...]] = (
     Role.HSS,
     Role.PCRF,
@@ -42,15 +43,23 @@ CORE_ROLES: Final[tuple[Role, ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Addresses by role (the first base station's, the remote party's too), and networks of UEs by APN."""
+    """Addresses by role (the first base station's, the remote party's too), and networks of UEs by APN.
+
+    `diameter`: addresses for Diameter of NFs that have others besides, such as a CSCF that speaks SIP over IPv6.
+    """
 
     addresses: Mapping[Role, str]
     pools: Mapping[str, str] = field(default_factory=dict)
+    ipv6_pools: Mapping[str, str] = field(default_factory=dict)  # each UE has a /64 of them
+    diameter: Mapping[Role, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        faults = [f"address of the {role}: {fault}" for role, one in self.addresses.items() if (fault := _fault(one))]
+        given = (*self.addresses.items(), *self.diameter.items())
+        faults = [f"address of the {role}: {fault}" for role, one in given if (fault := _fault(one))]
         faults += [
-            f"network of {apn}: {fault}" for apn, one in self.pools.items() if (fault := _fault(one, network=True))
+            f"network of {apn}: {fault}"
+            for apn, one in (*self.pools.items(), *self.ipv6_pools.items())
+            if (fault := _fault(one, network=True))
         ]
         if faults:
             raise ConfigError("; ".join(faults))
@@ -67,6 +76,31 @@ class Places:
         addresses = {role: str(own[octet]) for role, octet in _LAST_OCTETS.items()}
         first, second = (IPv4Network((int(own[0]) + 256 * place, 24)) for place in (1, 2))
         return cls(addresses, {"internet": str(first), "ims": str(second)})
+
+    @classmethod
+    def with_ipv6(cls, network: str, prefix: str) -> Places:
+        """As `loopback`, but the IMS and the remote party have IPv6 addresses of a /48, and so have UEs on ims.
+
+        The machine must have them (`ip -6 addr add ADDRESS/128 dev lo`). Raises ConfigError.
+        """
+        base = cls.loopback(network)
+        try:
+            own = IPv6Network(prefix)
+        except ValueError as error:
+            raise ConfigError(f"IPv6 network {prefix!r}: {error}") from error
+        if own.prefixlen != 48:
+            raise ConfigError(f"IPv6 network {prefix!r}: a /48 is needed")
+        sip = {role: str(own[_LAST_OCTETS[role]]) for role in _SIP_ROLES}
+        ues = IPv6Network((int(own[0]) + (1 << 72), 56))  # 256 of /64 each
+        return cls({**base.addresses, **sip}, base.pools, {"ims": str(ues)}, base.addresses)
+
+    def diameter_address(self, role: Role) -> str:
+        """The address for Diameter of the NF of this role. Raises ConfigError where it has none."""
+        return self.diameter.get(role) or self.address(role)
+
+    def addresses_of(self, role: Role) -> tuple[str, ...]:
+        """Every address of the NF of this role."""
+        return tuple(dict.fromkeys((self.address(role), self.diameter_address(role))))
 
     def address(self, role: Role) -> str:
         """The address of the NF of this role. Raises ConfigError where it has none."""

@@ -20,7 +20,8 @@ from ferret.transport.endpoint import Address, TransportError, family_of
 from ferret.transport.udp import UdpTransport
 from ferret_core.driver.packet_network import PacketNetwork
 from ferret_core.driver.socket_streams import SocketStreams
-from ferret_core.ua.packets import TCP, Datagram, PacketMaker, PacketReader, protocol_of
+from ferret_core.ip import TCP, protocol_of
+from ferret_core.ua.packets import Datagram, PacketMaker, PacketReader
 
 log = structlog.get_logger(__name__)
 MAX_SOCKETS: Final = 1024  # ports of UEs; beyond, the one that has been quiet longest is closed

@@ -28,6 +28,7 @@ from ferret.protocols.s1ap.constants import (
 )
 from ferret.records.message import Interface, Role
 from ferret_core.enb.context import ImportedUe, read_ues
+from ferret_core.enb.esm import IPV4_PDN_TYPE
 from ferret_core.enb.tunnels import DownlinkPacket, Radio, Reply, Tunnels
 from ferret_core.enb.ue import EmmState, NasOutput, Ue
 from ferret_core.nf import Input, NetworkFunction, Note, Output, Peer, PeerLost, Received, Send
@@ -156,9 +157,9 @@ class Enb(NetworkFunction):
         connection = self._connection_for(ue)
         return (self._initial(connection, ue.attach(apn, pco=pco), "mo-Signalling"),)
 
-    def connect_pdn(self, ue: Ue, apn: str, *, pco: bytes = b"") -> Sequence[Output]:
-        """Let an attached, connected device ask for a PDN connection."""
-        return self._uplink(self._of(ue), NasOutput((ue.connect_pdn(apn, pco=pco),)))
+    def connect_pdn(self, ue: Ue, apn: str, *, pco: bytes = b"", pdn_type: int = IPV4_PDN_TYPE) -> Sequence[Output]:
+        """Let an attached, connected device ask for a PDN connection. `pdn_type`: 1 IPv4, 2 IPv6, 3 both."""
+        return self._uplink(self._of(ue), NasOutput((ue.connect_pdn(apn, pco=pco, pdn_type=pdn_type),)))
 
     def disconnect_pdn(self, ue: Ue, ebi: int) -> Sequence[Output]:
         """Let a device give up a PDN connection."""

@@ -18,6 +18,7 @@ from ferret.protocols.nas import (
     encode_apn,
 )
 
+IPV4_PDN_TYPE: Final = 1
 _PTI_LIMIT: Final = 254  # TS 24.301 clause 9.4: 1 to 254 are assigned, 255 is reserved
 
 
@@ -28,10 +29,17 @@ class EpsBearer:
     ebi: int
     linked_ebi: int = 0  # 0: this is a default bearer
     apn: str = ""
-    address: str = ""  # IPv4 address of a default bearer's PDN connection
+    address: str = ""  # of a default bearer's PDN connection: IPv4, or IPv6 once that is known where there is no IPv4
     qci: int = 9
     tft: bytes = b""  # TS 24.008 clause 10.5.6.12, as last received
     options: bytes = b""  # protocol configuration options of a default bearer (TS 24.008 clause 10.5.6.3)
+    identifier: bytes = b""  # interface identifier (8 octets) of a default bearer's PDN connection with IPv6
+    ipv6: str = ""  # the IPv6 address, once the network has advertised its prefix
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of a default bearer's PDN connection that may be used."""
+        return tuple(dict.fromkeys(one for one in (self.address, self.ipv6) if one))
 
 
 class Esm:
@@ -51,11 +59,16 @@ class Esm:
                 return self._pti
         raise PeerViolationError("254 ESM procedures are open")
 
-    def pdn_connectivity(self, apn: str, *, pco: bytes = b"", in_attach: bool = False) -> bytes:
-        """PDN CONNECTIVITY REQUEST for IPv4 (clause 8.3.20); in an attach the APN follows on the network's request."""
+    def pdn_connectivity(
+        self, apn: str, *, pco: bytes = b"", in_attach: bool = False, pdn_type: int = IPV4_PDN_TYPE
+    ) -> bytes:
+        """PDN CONNECTIVITY REQUEST (clause 8.3.20); in an attach the APN follows on the network's request.
+
+        `pdn_type`: 1 IPv4, 2 IPv6, 3 both (TS 24.008 clause 10.5.6.4 and TS 24.301 clause 9.9.4.10).
+        """
         pti = self.next_pti()
         self.requested[pti] = apn
-        values: dict[str, bytes | int] = {"Request type": 1, "PDN type": 1}
+        values: dict[str, bytes | int] = {"Request type": 1, "PDN type": pdn_type}
         if in_attach and apn:
             values["ESM information transfer flag"] = 1
         elif apn:
@@ -83,7 +96,9 @@ class Esm:
         qos = EpsQos.decode(plain.get("EPS QoS") or b"")
         apn = decode_apn(plain.get("Access point name") or b"")
         options = plain.get("Protocol configuration options") or b""
-        self.bearers[plain.ebi] = EpsBearer(plain.ebi, 0, apn, address.ipv4, qos.qci, options=options)
+        self.bearers[plain.ebi] = EpsBearer(
+            plain.ebi, 0, apn, address.ipv4, qos.qci, options=options, identifier=address.interface_identifier
+        )
         self.requested.pop(plain.pti, None)
         # clause 6.4.1.3: the answer's PTI is 0, for the activation is the network's procedure
         return _answer(MessageType.ACTIVATE_DEFAULT_EPS_BEARER_CONTEXT_ACCEPT, plain)
@@ -136,6 +151,11 @@ class Esm:
 
     def _status(self, plain: Plain) -> None:
         self.rejected.append(plain.number("ESM cause") or 0)
+
+    def configure_ipv6(self, ebi: int, address: str) -> None:
+        """The IPv6 address of a default bearer's PDN connection is known now."""
+        bearer = self.bearers[ebi]
+        self.bearers[ebi] = replace(bearer, ipv6=address, address=bearer.address or address)
 
     def release(self, kept: set[int]) -> None:
         """Keep only these bearers: what a lower layer or the network's bearer status says (clause 6.4.4.6)."""

@@ -34,7 +34,7 @@ from ferret.protocols.nas import (
 )
 from ferret.protocols.nas.identities import plmn_octets
 from ferret_core.enb.context import ImportedUe
-from ferret_core.enb.esm import EpsBearer, Esm
+from ferret_core.enb.esm import IPV4_PDN_TYPE, EpsBearer, Esm
 from ferret_core.enb.usim import Challenge, Usim
 from ferret_core.nf import Note
 
@@ -131,10 +131,10 @@ class Ue:
         }
         return build_emm(MessageType.ATTACH_REQUEST, values, by_network=False).octets
 
-    def connect_pdn(self, apn: str, *, pco: bytes = b"") -> bytes:
-        """Ask for a further PDN connection."""
+    def connect_pdn(self, apn: str, *, pco: bytes = b"", pdn_type: int = IPV4_PDN_TYPE) -> bytes:
+        """Ask for a further PDN connection. `pdn_type`: 1 IPv4, 2 IPv6, 3 both."""
         self._must_be(EmmState.REGISTERED)
-        return self._protect(self.esm.pdn_connectivity(apn, pco=pco))
+        return self._protect(self.esm.pdn_connectivity(apn, pco=pco, pdn_type=pdn_type))
 
     def disconnect_pdn(self, ebi: int) -> bytes:
         """Give up the PDN connection of default bearer `ebi`."""

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from ferret.transport.endpoint import Address
-from ferret_core.ua.packets import TCP, checksum, ip_packet, ip_payload
+from ferret_core.ip import TCP, checksum, ip_packet, ip_payload
 
 _HEAD: Final = struct.Struct("!HHIIBBHHH")
 _END, _NOTHING, _MSS = 0, 1, 2  # kinds of options

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferret_core.ua.packets import MTU, REASSEMBLY_SECONDS, Datagram, PacketMaker, PacketReader, checksum
+from ferret_core.ip import checksum
+from ferret_core.ua.packets import MTU, REASSEMBLY_SECONDS, Datagram, PacketMaker, PacketReader
 
 FOUR = st.integers(0, (1 << 32) - 1).map(lambda n: str(IPv4Address(n)))
 SIX = st.integers(0, (1 << 128) - 1).map(lambda n: str(IPv6Address(n)))
