@@ -109,8 +109,7 @@ class CoreNf:
             links.update(dict.fromkeys((interface for _, interface in peers.values()), gtpv2))
         if self.role in _DIAMETER:
             diameter = self._diameter(lab)
-            peers = _by_address(lab, _DIAMETER[self.role])
-            links.update(dict.fromkeys((interface for _, interface in peers.values()), diameter))
+            links.update(dict.fromkeys(_DIAMETER[self.role].values(), diameter))
         if self.role in _SIP:
             links[Interface.MW] = self._sip(lab, address)
             links[Interface.GM] = links[Interface.MW]
@@ -119,7 +118,11 @@ class CoreNf:
 
     def _diameter(self, lab: LabNetwork) -> DiameterLink:
         places = lab.places
-        peers = {places.diameter_address(role): (role, i) for role, i in _DIAMETER[self.role].items()}
+        peers: dict[str, tuple[Role, Interface]] = {}
+        behind = []  # NFs at the address of another: that is an agent's, through which both are reached
+        for role, interface in _DIAMETER[self.role].items():
+            if peers.setdefault(places.diameter_address(role), (role, interface)) != (role, interface):
+                behind.append((places.diameter_address(role), role, interface))
         return DiameterLink(
             self.role,
             places.diameter_address(self.role),
@@ -128,6 +131,7 @@ class CoreNf:
             listens=self.role in _LISTENERS,
             realm=lab.realm,
             tc=lab.diameter_tc,
+            behind=behind,
         )
 
     def _sip(self, lab: LabNetwork, address: str) -> SipLink:

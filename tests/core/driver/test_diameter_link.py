@@ -118,3 +118,47 @@ def test_nothing_is_tried_after_the_end() -> None:
         assert all(wait.cancelled() for wait in link._waits.values())
 
     run(scenario)
+
+
+AGENT = "127.0.158.7"
+
+
+def test_several_nfs_are_reached_through_one_agent_and_applications_tell_them_apart() -> None:
+    """The agent is played by one connection that speaks Gx and Rx (RFC 6733 clause 2.8.1)."""
+
+    async def scenario() -> None:
+        heard, agent_heard = Heard(), Heard()
+        behind = [(AGENT, Role.PCSCF, Interface.RX)]
+        server = DiameterLink(Role.PCRF, PCRF, {AGENT: (Role.PGW, Interface.GX)}, heard, listens=True, behind=behind)
+        there = [(PCRF, Role.HSS, Interface.RX)]  # whoever it is: what counts is that the agent offers Rx too
+        agent = DiameterLink(
+            Role.AF, AGENT, {PCRF: (Role.PCRF, Interface.GX)}, agent_heard, listens=False, behind=there
+        )
+        await server.start()
+        await agent.start()
+        assert server.is_open_to(Role.PGW) and server.is_open_to(Role.PCSCF)
+        for interface, command, role in (
+            (Interface.GX, Command.CREDIT_CONTROL, Role.PGW),
+            (Interface.RX, Command.AA, Role.PCSCF),
+        ):
+            application = Application.GX if interface is Interface.GX else Application.RX
+            message = diameter.request(command, application, avp.SESSION_ID("s"))
+            agent.send(Send(interface, Peer(Role.PCRF), message, token=5))
+            asked = await heard.until(Received)
+            assert isinstance(asked, Received)
+            assert (asked.interface, asked.peer.role) == (interface, role)
+            order = diameter.request(Command.RE_AUTH, application, avp.SESSION_ID("s"))
+            server.send(Send(interface, Peer(role), order, token=9))
+            ordered = await agent_heard.until(Received)
+            assert isinstance(ordered, Received) and isinstance(ordered.message, diameter.Message)
+            answer = diameter.answer(ordered.message, avp.RESULT_CODE(2001))
+            agent.send(Send(interface, ordered.peer, answer, reply_to=ordered.transaction))
+            answered = await heard.until(Received)
+            assert isinstance(answered, Received)
+            assert (answered.interface, answered.peer.role, answered.transaction) == (interface, role, 9)
+        await agent.stop()
+        lost = [await heard.until(PeerLost), await heard.until(PeerLost)]
+        assert {one.peer.role for one in lost} == {Role.PGW, Role.PCSCF}
+        await server.stop()
+
+    run(scenario)

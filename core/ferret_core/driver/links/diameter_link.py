@@ -1,4 +1,7 @@
-"""Diameter between NFs: S6a, Cx, Gx and Rx, one peer per connection, on TCP port 3868.
+"""Diameter between NFs: S6a, Cx, Gx and Rx, one connection per neighbour, on TCP port 3868.
+
+A neighbour is an NF, or an agent through which several are reached (RFC 6733 clause 2.8): then a message's application
+says whose it is.
 
 A connection that was lost is opened again by the side that opened it, every Tc (RFC 6733 clause 2.1).
 """
@@ -68,13 +71,19 @@ class DiameterLink(Link):
         listens: bool,
         realm: str = REALM,
         tc: float = TC_SECONDS,
+        behind: Sequence[tuple[str, Role, Interface]] = (),
     ) -> None:
-        """`tc`: seconds between attempts to reach a peer again."""
+        """`tc`: seconds between attempts to reach a peer again. `behind`: further NFs at the address of one of `peers`,
+        which then is an agent's.
+        """
         self._address = address
-        self._peers = peers
+        self._peers: dict[str, tuple[tuple[Role, Interface], ...]] = {one: (known,) for one, known in peers.items()}
+        for agent, other, interface in behind:
+            self._peers[agent] = (*self._peers.get(agent, ()), (other, interface))
         self._arrived = arrived
         self._listens = listens
-        applications = tuple(dict.fromkeys(_APPLICATIONS[interface] for _, interface in peers.values()))
+        served = [known for all_known in self._peers.values() for known in all_known]
+        applications = tuple(dict.fromkeys(_APPLICATIONS[interface] for _, interface in served))
         self._identity = Identity(host_of(role, realm), realm, (address,), applications)
         self._connections: dict[Role, _Connection] = {}
         self._server: TcpServer | None = None
@@ -91,13 +100,13 @@ class DiameterLink(Link):
         if self._listens:
             self._server = await TcpServer.listen(self._address, DIAMETER_PORT, self._accept)
             return
-        for address, (role, _) in self._peers.items():
-            connection = await self._open(address, role)
+        for address in self._peers:
+            connection = await self._open(address)
             await asyncio.wait_for(connection.opened.wait(), _OPENING)
 
-    async def _open(self, address: str, role: Role) -> _Connection:
+    async def _open(self, address: str) -> _Connection:
         socket = await tcp.connect((address, DIAMETER_PORT), local=(self._address, 0), within=_OPENING)
-        return self._attach(socket, role, Side.INITIATOR)
+        return self._attach(socket, self._peers[address], Side.INITIATOR)
 
     async def stop(self) -> None:
         """Close every connection."""
@@ -106,7 +115,7 @@ class DiameterLink(Link):
             wait.cancel()
         for task in self._attempts:
             task.cancel()
-        for connection in self._connections.values():
+        for connection in dict.fromkeys(self._connections.values()):
             connection.close()
         self._connections.clear()
         if self._server is not None:
@@ -119,7 +128,7 @@ class DiameterLink(Link):
 
     def drop(self) -> None:
         """End every connection as if the network had lost it: it is opened again as after any loss."""
-        for connection in list(self._connections.values()):
+        for connection in dict.fromkeys(self._connections.values()):
             connection.close()
             self.pass_on(connection, connection.peer.connection_lost(monotonic()))
 
@@ -140,6 +149,7 @@ class DiameterLink(Link):
             reason = "no connection to the peer"
             self._arrived(Failed(output.interface, output.peer, output.token, reason))
             return
+        known.asked[output.token] = output.interface
         known.peer.send_request(output.message, output.token, now)  # type: ignore[arg-type]
         known.flush()
 
@@ -149,44 +159,48 @@ class DiameterLink(Link):
             log.warning("diameter_from_stranger", peer=socket.peer[0])
             socket.abort()
             return
-        self._attach(socket, known[0], Side.RESPONDER)
+        self._attach(socket, known, Side.RESPONDER)
 
-    def _attach(self, socket: TcpConnection, role: Role, side: Side) -> _Connection:
-        connection = _Connection(self, socket, role, DiameterPeer(self._identity, side=side, random=Random(str(role))))
-        self._connections[role] = connection
+    def _attach(self, socket: TcpConnection, served: tuple[tuple[Role, Interface], ...], side: Side) -> _Connection:
+        peer = DiameterPeer(self._identity, side=side, random=Random(str(served[0][0])))
+        connection = _Connection(self, socket, served, peer)
+        self._connections.update((role, connection) for role, _ in served)
         connection.start()
         return connection
 
     def pass_on(self, connection: _Connection, events: Sequence[PeerOutput]) -> None:
         """Give the NF what a connection brought."""
-        role = connection.role
-        interface = next(i for r, i in self._peers.values() if r is role)
-        peer = Peer(role, connection.socket.peer[0])
         for event in events:
             match event:
                 case RequestReceived(transaction=transaction, message=message):
                     self._handles += 1
                     self._transactions[self._handles] = (connection, transaction)
+                    interface, peer = connection.sender(message.application)
                     self._arrived(Received(interface, peer, message, self._handles))
                 case AnswerReceived(token=token, message=message):
+                    interface, peer = connection.asked_for(token)
                     self._arrived(Received(interface, peer, message, token))
                 case RequestTimedOut(token=token, reason=reason):
+                    interface, peer = connection.asked_for(token)
                     self._arrived(Failed(interface, peer, token, reason))
                 case PeerOpened():
                     connection.opened.set()
-                    if self.connected is not None:
-                        self.connected(role)
+                    for role, _ in connection.served:
+                        if self.connected is not None:
+                            self.connected(role)
                 case PeerClosed(reason=reason):
                     self._lost(connection)
-                    self._arrived(PeerLost(interface, peer, reason))
+                    for role, interface in connection.served:
+                        self._arrived(PeerLost(interface, Peer(role, connection.socket.peer[0]), reason))
                 case MessageDropped(reason=reason):
-                    log.warning("diameter_dropped", peer=str(role), reason=reason)
+                    log.warning("diameter_dropped", peer=str(connection.role), reason=reason)
 
     def _lost(self, connection: _Connection) -> None:
         """A connection has ended. Whoever opened it opens another, unless the peer asked not to."""
         if self._connections.get(connection.role) is not connection:
             return
-        del self._connections[connection.role]
+        for role, _ in connection.served:
+            self._connections.pop(role, None)
         cause = connection.peer.disconnect_cause
         if cause in _STAYS_AWAY:
             log.warning("diameter_peer_stays_away", peer=str(connection.role), cause=cause)
@@ -204,9 +218,9 @@ class DiameterLink(Link):
         task.add_done_callback(self._attempts.discard)
 
     async def _open_again(self, role: Role) -> None:
-        address = next(address for address, (known, _) in self._peers.items() if known is role)
+        address = next(address for address, served in self._peers.items() if served[0][0] is role)
         try:
-            await self._open(address, role)
+            await self._open(address)
         except TransportError as error:
             log.warning("diameter_peer_away", peer=str(role), reason=str(error))
             self._try_later(role)
@@ -215,13 +229,17 @@ class DiameterLink(Link):
 
 
 class _Connection:
-    """One connection with its peer state machine and timer."""
+    """One connection with its peer state machine and timer, and the NFs that are reached through it."""
 
-    def __init__(self, link: DiameterLink, socket: TcpConnection, role: Role, peer: DiameterPeer) -> None:
+    def __init__(
+        self, link: DiameterLink, socket: TcpConnection, served: tuple[tuple[Role, Interface], ...], peer: DiameterPeer
+    ) -> None:
         self.link = link
         self.socket = socket
-        self.role = role
+        self.served = served
+        self.role = served[0][0]
         self.peer = peer
+        self.asked: dict[int, Interface] = {}  # where requests of ours go, by token
         self.opened = asyncio.Event()
         self._timer = Timer(self._wake, monotonic)
         socket.received = self._received
@@ -231,6 +249,18 @@ class _Connection:
         """The TCP connection is up."""
         self.peer.connected(monotonic())
         self.flush()
+
+    def sender(self, application: int) -> tuple[Interface, Peer]:
+        """Whose a request of this application is; the first one's where nobody speaks it."""
+        matching = (one for one in self.served if _APPLICATIONS[one[1]] == application)
+        role, interface = next(matching, self.served[0])
+        return interface, Peer(role, self.socket.peer[0])
+
+    def asked_for(self, token: int) -> tuple[Interface, Peer]:
+        """Whom a request of ours was for, which is answered now or never will be."""
+        wanted = self.asked.pop(token, self.served[0][1])
+        role, interface = next((one for one in self.served if one[1] is wanted), self.served[0])
+        return interface, Peer(role, self.socket.peer[0])
 
     def flush(self) -> None:
         """Send what the state machine wants sent."""
