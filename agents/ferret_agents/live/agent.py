@@ -27,10 +27,12 @@ from ferret.queue import MessageQueue
 from ferret_agents.live.counters import AgentCounters, Lag
 from ferret_agents.live.delivery import Delivery
 from ferret_agents.live.filter import DEFAULT_PORTS, Wanted
+from ferret_agents.live.hep import HepConfig, HepExporter
 from ferret_agents.live.intake import Intake
 from ferret_agents.live.interfaces import find_interfaces
 from ferret_agents.live.outbox import BufferLimits, Drop
-from ferret_agents.live.packets import RECEIVE_BUFFER, PacketSource, SocketSource
+from ferret_agents.live.packets import RECEIVE_BUFFER, PacketSource, SocketSource, Take
+from ferret_agents.live.pcapng_files import FilesConfig, Frame, PcapngFiles
 from ferret_agents.live.ring import RingSource
 from ferret_agents.live.spill import Spill
 
@@ -69,6 +71,8 @@ class AgentConfig:
     process: int = 0  # which of those that share, from 0: told apart by the epoch
     spill_directory: Path | None = None  # where messages wait when memory is used up
     spill_octets: int = 256 << 20
+    files: FilesConfig | None = None  # also write frames to pcapng files
+    hep: HepConfig | None = None  # also send messages to HOMER
 
     @property
     def agent(self) -> str:
@@ -111,6 +115,10 @@ class LiveAgent:
             config.agent, queue, limits=config.buffer, passed=self._passed, reopen=reopen, spill=spill
         )
         self._outbox = self.delivery.outbox
+        self._files = PcapngFiles(config.files, config.agent, "+".join(config.interfaces)) if config.files else None
+        self._hep = HepExporter(config.hep) if config.hep else None
+        self._frames: list[Frame] = []  # to be written
+        self._take: Take = self._take_and_keep if self._files is not None else self.intake.take
         self._unfit = 0  # as last counted
         self._damage = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -185,7 +193,7 @@ class LiveAgent:
         """What the kernel has captured, also what it has not handed over yet."""
         deadline = time.monotonic() + _HANDED_OVER
         while True:
-            drained = source.read(_BATCH, self.intake.take, self.intake.lost)
+            drained = source.read(_BATCH, self._take, self.intake.lost)
             self._hand_on()
             if drained:
                 source.update()
@@ -198,6 +206,9 @@ class LiveAgent:
         if self._timer is not None:
             self._timer.cancel()
         self.delivery.close()
+        for export in (self._files, self._hep):
+            if export is not None:
+                export.close()
         if self._source is not None:
             if self._loop is not None:
                 self._loop.remove_reader(self._source.fileno())
@@ -223,12 +234,19 @@ class LiveAgent:
         source = self._source
         if source is None:
             return True
-        drained = source.read(_BATCH, self.intake.take, self.intake.lost)
+        drained = source.read(_BATCH, self._take, self.intake.lost)
         self._hand_on()
         return drained
 
+    def _take_and_keep(self, at_ns: int, frame: bytes, wire_length: int, link_type: int) -> None:
+        self._frames.append(Frame(at_ns, frame, wire_length, link_type))
+        self.intake.take(at_ns, frame, wire_length, link_type)
+
     def _hand_on(self) -> None:
-        """Give what was found to the queue."""
+        """Give what was found to the queue, and to whoever else wants it."""
+        if self._files is not None and self._frames:
+            self._files.put(self._frames)
+            self._frames = []
         intake = self.intake
         if intake.unfit > self._unfit:
             self._outbox.refuse(Drop.UNFIT, intake.unfit - self._unfit)
@@ -236,6 +254,8 @@ class LiveAgent:
         messages, times = intake.take_batch()
         if messages:
             self.delivery.offer(messages, times)
+            if self._hep is not None:
+                self._hep.offer(messages)
         self.delivery.flush()
 
     def _passed(self, times: Sequence[int]) -> None:
@@ -311,9 +331,17 @@ class LiveAgent:
             interrupted=source.interrupted if source else 0,
             last_number=intake.number,
             epoch=self.epoch,
+            exported=self._exported(),
             by_type=intake.messages_by_type(),
             unreadable={kind: number for kind, number in ledger.ignored.items() if kind.startswith(_ENCRYPTED)},
         )
+
+    def _exported(self) -> dict[str, dict[str, int]]:
+        exports = [export.work for export in (self._files, self._hep) if export is not None]
+        return {
+            work.name: {"done": work.done, "failed": work.failed, "dropped": work.dropped, "waiting": work.waiting}
+            for work in exports
+        }
 
     @property
     def down(self) -> tuple[str, ...]:

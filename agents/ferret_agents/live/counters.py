@@ -88,6 +88,7 @@ class AgentCounters:
     last_number: int  # of the last message, drops and holes included
     epoch: int  # of this run
     by_type: Mapping[tuple[str, str], int]  # messages of the NF, by protocol and type
+    exported: Mapping[str, Mapping[str, int]]  # to files and to HOMER: done, failed, dropped, waiting
     unreadable: Mapping[str, int]  # frames that are encrypted, by what with
 
     @property
