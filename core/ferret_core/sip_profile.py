@@ -251,8 +251,17 @@ def _form(name: str, hop: Hop, value: str, history: History) -> str:
     elif value and value == contact_params(hop.sent.sip).split(";alias=")[0]:
         return "{contact_params}"
     for host in history.hosts:
-        value = value.replace(f"{host}:5060", "{address}").replace(host, "{host}")
+        shown = f"[{host}]" if ":" in host else host
+        value = value.replace(f"{shown}:5060", "{address}")
+        value = with_blank(value, host, "{host}")
     return value
+
+
+def with_blank(value: str, host: str, blank: str) -> str:
+    """A value with a blank for an NF's address, with the brackets that IPv6 has in a URI (RFC 3261 clause 19.1.1)."""
+    if ":" in host:
+        value = value.replace(f"[{host}]", blank)
+    return value.replace(host, blank)
 
 
 # ---- Via, Record-Route, answers of its own

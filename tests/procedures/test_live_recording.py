@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +13,17 @@ import pytest
 
 from ferret.errors import ConfigError
 from ferret.protocols import sip
+from ferret.protocols.gtpv2 import PdnType
 from ferret.queue import MemoryQueue, PosixQueue
 from ferret.records.message import Role
 from ferret.records.recorder import Capture
+from ferret.records.recording import Recording
 from ferret.replay.rules import load_rules
 from ferret.replay.verdict import RecordingResult, ReplayResult, Verdict
 from ferret_agents.live.agent import AgentConfig, LiveAgent
 from ferret_agents.live.counters import AgentCounters
 from ferret_agents.live_recording import collect, record_messages
-from ferret_core.driver.places import CORE_ROLES
+from ferret_core.driver.places import CORE_ROLES, Places
 from ferret_deploy.replay_run import ReplayOptions, replay
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ async def recorded_live(scene: Scene) -> AsyncIterator[Recorded]:
     with ExitStack() as stack:
         queue = stack.enter_context(PosixQueue.create(f"/ferret-test-{os.getpid()}-{secrets.token_hex(4)}"))
         agents = [
-            LiveAgent(AgentConfig(("lo",), (scene.lab.places.address(role),)), queue) for role in sorted(CORE_ROLES)
+            LiveAgent(AgentConfig(("lo",), scene.lab.places.addresses_of(role)), queue) for role in sorted(CORE_ROLES)
         ]
         for agent in agents:
             stack.callback(agent.close)
@@ -79,6 +81,15 @@ def live_life(play: Play, **changes: Any) -> Recorded:
     return results[0]
 
 
+def replayed(calls: Sequence[Recording], capture: Capture) -> ReplayResult:
+    """Replay recordings at an edge."""
+
+    async def run() -> ReplayResult:
+        return await replay(list(calls), capture.messages, MemoryQueue(), ReplayOptions(load_rules(None)))
+
+    return asyncio.run(run())
+
+
 def test_agents_record_a_life_on_the_wire_without_a_hole(play: Play) -> None:
     recorded = live_life(play)
     assert all(account.messages == account.queued and not account.dropped for account in recorded.accounts)
@@ -95,10 +106,7 @@ def test_calls_recorded_live_come_out_the_same_at_the_edge_and_are_moved(play: P
     calls = [recording for recording in capture.recordings if recording.service == "volte"]
     assert len(calls) == 2  # from the device, and to it
 
-    async def replayed() -> ReplayResult:
-        return await replay(calls, capture.messages, MemoryQueue(), ReplayOptions(load_rules(None)))
-
-    result = asyncio.run(replayed())
+    result = replayed(calls, capture)
     assert result.verdict is Verdict.SAME
     for one in result.recordings:
         assert one.reconfigured
@@ -116,3 +124,13 @@ def _transports_between_members(result: RecordingResult) -> set[str]:
         if between and one.octets and (message := sip.decode(one.octets)).is_request:
             found.add(sip.parse_via(message.first("Via")).transport)
     return found
+
+
+def test_calls_over_ipv6_recorded_live_come_out_the_same_at_the_edge(play: Play, with_ipv6: Places) -> None:
+    recorded = live_life(play, places=with_ipv6, ims_pdn_type=PdnType.IPV6)
+    calls = [recording for recording in recorded.capture.recordings if recording.service == "volte"]
+    assert len(calls) == 2
+    result = replayed(calls, recorded.capture)
+    assert result.verdict is Verdict.SAME
+    for one in result.recordings:
+        assert one.reconfigured

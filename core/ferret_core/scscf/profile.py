@@ -12,7 +12,7 @@ from ferret.protocols.diameter import Command, avp
 from ferret.protocols.summary import Protocol
 from ferret.records.message import Interface, Role, SignallingMessage
 from ferret_core.sip_policy import Way
-from ferret_core.sip_profile import History, Seen, most_common, sip_habits
+from ferret_core.sip_profile import History, Seen, most_common, sip_habits, with_blank
 
 
 def profile_from_recording(messages: Iterable[SignallingMessage]) -> Mapping[str, Any]:
@@ -83,7 +83,7 @@ def _expiry(registered: Sequence[Seen], history: History) -> dict[str, Any]:
 def _own_form(value: str, history: History) -> str:
     value = value.replace("{", "").replace("}", "")
     for host in history.hosts:
-        value = value.replace(host, "{address}")
+        value = with_blank(value, host, "{address}")
     return value
 
 
