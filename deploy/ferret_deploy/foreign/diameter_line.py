@@ -13,7 +13,7 @@ from random import Random
 from time import monotonic
 from typing import Final
 
-from ferret.errors import ConfigError
+from ferret.errors import ConfigError, DecodeError
 from ferret.protocols import diameter
 from ferret.protocols.diameter import avp
 from ferret.protocols.diameter.capabilities import Capabilities, Identity
@@ -255,7 +255,7 @@ class DiameterLine(Line):
                 case RequestReceived(transaction=transaction, message=message):
                     self._asked(connection, message, transaction)
                 case AnswerReceived(token=token, message=message):
-                    self._watch_state(message.value_of(avp.ORIGIN_STATE_ID))
+                    self._watch_state(_state_of(message))
                     interface = DIAMETER[self.target.role][connection.role]
                     self.hearing(Answered(interface, connection.role, message, token))
                 case RequestTimedOut(token=token, reason=reason):
@@ -269,7 +269,7 @@ class DiameterLine(Line):
         self._changed.set()
 
     def _asked(self, connection: _Connection, message: diameter.Message, transaction: int) -> None:
-        self._watch_state(message.value_of(avp.ORIGIN_STATE_ID))
+        self._watch_state(_state_of(message))
         there = frozenset({connection.role}) if not self._stand_ins.alone else self._around
         neighbour = diameter_neighbour(self.target.role, message.application, there) or connection.role
         interface = DIAMETER[self.target.role][neighbour]
@@ -294,6 +294,13 @@ class DiameterLine(Line):
         if state and self._state_seen and state != self._state_seen:
             self.hearing(Remarked(f"restarted: Origin-State-Id went from {self._state_seen} to {state}"))
         self._state_seen = state or self._state_seen
+
+
+def _state_of(message: diameter.Message) -> int | None:
+    try:
+        return message.value_of(avp.ORIGIN_STATE_ID)
+    except DecodeError:
+        return None
 
 
 class _Connection:

@@ -98,7 +98,7 @@ class ForeignPort:
         self._waiting: dict[int, float] = {}  # expected messages that have not come, since when
         self._teids: dict[Interface, int] = {}  # the target's for this session
         self._news = around.clock()
-        self._spoke = False
+        self._spoke = any(line.describe() for line in lines.values())  # capabilities were exchanged
         for line in lines.values():
             line.hearing = self.hear
 
@@ -203,7 +203,14 @@ class ForeignPort:
     # From the target.
 
     def hear(self, heard: Heard) -> None:
-        """A line has brought something."""
+        """A line has brought something. A message that cannot be used costs that message, never the replay."""
+        try:
+            self._hear(heard)
+        except ProtocolError as error:
+            self.figures.events.append(f"discarded: {error}")
+        self._reported(Noted("foreign_nf_spoke"))
+
+    def _hear(self, heard: Heard) -> None:
         match heard:
             case Asked():
                 self._asked(heard)
@@ -215,7 +222,6 @@ class ForeignPort:
                 self.figures.events.append(what)
             case Repeated():
                 self.figures.repeated += 1
-        self._reported(Noted("foreign_nf_spoke"))
 
     def _asked(self, heard: Asked) -> None:
         self._learn_teid(heard.interface, heard.message)

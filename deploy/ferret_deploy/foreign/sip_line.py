@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Final
 
-from ferret.errors import DecodeError, PeerViolationError
+from ferret.errors import DecodeError, ProtocolError
 from ferret.protocols import sip
 from ferret.protocols.sip.transactions import (
     Arrived,
@@ -236,7 +236,7 @@ class _StandIn:
             if message.is_request:
                 _remember(self._sources, server_key(message), reply)
             happened = self._layer.receive(message, source, monotonic())
-        except PeerViolationError as error:
+        except ProtocolError as error:
             self._sockets.remark(source, Remarked(f"discarded: {error}"))
             return
         new = any(isinstance(event, Arrived) for event in happened)
@@ -254,7 +254,10 @@ class _StandIn:
 
     def _tell(self, happened: tuple[Happened, ...]) -> None:
         for event in happened:
-            self._sockets.happened(self, event)
+            try:
+                self._sockets.happened(self, event)
+            except ProtocolError as error:
+                self._sockets.remark("", Remarked(f"discarded: {error}"))
 
     def _flush(self) -> None:
         for message, destination in self._layer.to_send():
