@@ -11,7 +11,7 @@ import pytest
 
 from ferret.errors import ConfigError
 from ferret.transport.sctp import SctpTransport, choose
-from tests.interop.peers import golang, kamailio, sipp
+from tests.interop.peers import freediameter, golang, kamailio, sipp
 from tests.interop.peers.ledger import PAGE, Ledger
 from tests.interop.peers.wire import Wire, captured
 
@@ -22,6 +22,7 @@ _LEDGER = pytest.StashKey[Ledger]()
 # What a machine needs for the tests with each peer; an empty answer is one that lacks it.
 _PRESENT: dict[str, tuple[Callable[[], str], str]] = {
     "kamailio": (kamailio.version, "apt-get install kamailio kamailio-ims-modules kamailio-presence-modules"),
+    "freediameter": (freediameter.version, "apt-get install freediameter freediameter-extensions"),
     "sipp": (sipp.version, "apt-get install sip-tester"),
     "go-gtp": (golang.version, "Go 1.21 or later is needed (https://go.dev/dl)"),
     "go-diameter": (golang.version, "Go 1.21 or later is needed (https://go.dev/dl)"),
@@ -74,7 +75,8 @@ def ledger(pytestconfig: pytest.Config) -> Ledger:
 def wire(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     """A capture of the addresses that a module names as CAPTURED."""
     file = tmp_path_factory.mktemp("wire") / "interop.pcap"
-    with captured(file, request.module.CAPTURED) as capture:
+    networks = request.module.CAPTURED
+    with captured(file, *([networks] if isinstance(networks, str) else networks)) as capture:
         yield capture
 
 

@@ -54,6 +54,10 @@ class PeerProcess:
         """Everything that it has written so far."""
         return self.log.read_text("utf-8", "replace")
 
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._process.terminate()
+
     def stop(self, seconds: float = 3.0) -> None:
         """End it, and what it has started."""
         if self._process.poll() is None:

@@ -44,7 +44,8 @@ class Reading:
 
     def between(self, protocol: str, one: str, other: str) -> int:
         """How many messages two addresses have exchanged."""
-        return self.messages[protocol, one, other] + self.messages[protocol, other, one]
+        found = {(one, other), (other, one)}
+        return sum(self.messages[protocol, source, destination] for source, destination in found)
 
     def faults_of(self, foreign: Collection[str]) -> list[str]:
         """Faults in what was sent from anywhere but these addresses."""
@@ -54,12 +55,23 @@ class Reading:
 class Wire:
     """A capture that goes on while tests run."""
 
-    def __init__(self, file: Path, network: str) -> None:
+    def __init__(self, file: Path, network: str, *more: str) -> None:
         self.file = file
         self._markers = 0
         self._nobody = network.partition("/")[0].rpartition(".")[0] + ".251"
         self._dump = subprocess.Popen(
-            ["tcpdump", "-i", "lo", "-U", "-s", "0", "--immediate-mode", "-w", str(file), f"net {network}"],
+            [
+                "tcpdump",
+                "-i",
+                "lo",
+                "-U",
+                "-s",
+                "0",
+                "--immediate-mode",
+                "-w",
+                str(file),
+                f"net {network}" + "".join(f" or net {one}" for one in more),
+            ],
             stderr=subprocess.DEVNULL,
         )
         self._until_seen(b"capture begins")
@@ -103,11 +115,11 @@ class Wire:
 
 
 @contextmanager
-def captured(file: Path, network: str) -> Iterator[Wire]:
-    """Capture what goes from and to addresses of a network on the loopback interface."""
+def captured(file: Path, network: str, *more: str) -> Iterator[Wire]:
+    """Capture what goes from and to addresses of these networks on the loopback interface."""
     if not shutil.which("tcpdump"):
         pytest.skip("SKIPPED LOUDLY: what is on the wire is NOT tested: tcpdump is missing (Debian package tcpdump)")
-    wire = Wire(file, network)
+    wire = Wire(file, network, *more)
     try:
         yield wire
     finally:
