@@ -13,6 +13,7 @@ from ferret.queue.interface import (
 )
 from ferret.queue.limits import QueueLimits, choose_limits
 from ferret.queue.memory import MemoryQueue
+from ferret.queue.opening import open_queue
 from ferret.queue.posix import PosixQueue, posix_queues_work
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "choose_limits",
     "decode_captured",
     "encode_captured",
+    "open_queue",
     "posix_queues_work",
 ]

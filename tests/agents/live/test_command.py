@@ -68,6 +68,9 @@ class Process:
         assert len(set(line.split()[1:])) == 1
         return int(line.split()[1])
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     async def end(self) -> str:
         self._process.send_signal(signal.SIGTERM)
         out, _ = await self._process.communicate()
@@ -99,9 +102,12 @@ def test_it_captures_tells_how_it_is_and_drains_at_sigterm(
                     assert health["waiting"] == health["messages"] - health["queued"]
                 async with session.get(f"http://{http}/metrics") as answer:
                     text = await answer.text()
-        assert 'ferret_agent_messages_total{protocol="gtpv2"}' in text
-        assert f"ferret_agent_queue_slots_taken {float(narrow.capacity)}" in text
-        assert 'ferret_agent_lag_seconds_bucket{le="+Inf"}' in text
+        where = f'agent="{NF}",interface="lo"'
+        assert f'ferret_agent_messages_total{{{where},protocol="gtpv2",type="Echo Request"}} ' in text
+        assert f"ferret_agent_queue_slots_taken{{{where}}} {float(narrow.capacity)}" in text
+        assert f'ferret_agent_lag_seconds_bucket{{{where},le="+Inf"}}' in text
+        assert f'ferret_agent_dropped_messages_total{{{where},reason="kernel"}} 0.0' in text
+        assert f"ferret_agent_reassembly_octets{{{where}}} 0.0" in text
         ending = asyncio.create_task(process.end())
         collector = Collector(narrow, got.append)
         collector.start(asyncio.get_running_loop())
@@ -182,3 +188,115 @@ def test_a_user_that_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(ConfigError, match="there is no user 'nobody at all'"):
         drop_privileges("nobody at all")
+
+
+def test_sighup_takes_other_addresses_and_loses_no_message(
+    in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace, tmp_path: Path
+) -> None:
+    """Messages of the one NF go on all the time; from a SIGHUP on, those of another one are taken as well."""
+    config = tmp_path / "agent.toml"
+    text = 'queue = "{}"\n[interface.mme]\ndevice = "lo"\naddresses = [{}]\n{}'
+
+    def write(*addresses: str, more: str = "") -> None:
+        config.write_text(text.format(queue.name, ", ".join(f'"{one}"' for one in addresses), more))
+
+    async def scenario() -> None:
+        write(NF)
+        process = await Process.start("--config", str(config))
+        got: list[CapturedMessage] = []
+        collector = Collector(queue, got.append)
+        collector.start(asyncio.get_running_loop())
+        sent, stopping = 0, False
+
+        async def go_on() -> None:
+            nonlocal sent
+            while not stopping:
+                nf.sendto(sample.gtpv2, (PEER, 2123))
+                sent += 1
+                await asyncio.sleep(0)
+
+        other, peer = "127.0.1.8", "127.0.1.9"
+        with udp(NF, 2123) as nf, udp(PEER, 2123), udp(other, 2123) as second, udp(peer, 2123):
+            going_on = asyncio.create_task(go_on())
+            second.sendto(sample.gtpv2, (peer, 2123))
+            await until(lambda: len(got) > 50)
+            write(NF, other)
+            process.signal(signal.SIGHUP)
+            await process.says(b"filters_reloaded")
+            second.sendto(sample.gtpv2, (peer, 2123))
+            await until(lambda: any(m.source.address == other for m in got))
+            write("nonsense")
+            process.signal(signal.SIGHUP)
+            await process.says(b"reload_failed")
+            write(NF, more="capture = 'buffered'\n")
+            process.signal(signal.SIGHUP)
+            await process.says(b"other than its filter")
+            before = sent
+            await until(lambda: sent > before + 50)
+            stopping = True
+            await going_on
+            await until(lambda: len(got) == sent + 1)
+        assert "0 dropped by the kernel" in await process.end()
+        collector.stop()
+        assert len(got) == sent + 1
+        assert [m.number for m in got] == list(range(1, sent + 2))
+
+    in_namespace(scenario)
+
+
+def test_several_processes_share_the_frames_and_each_flow_stays_together(
+    in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace
+) -> None:
+    async def scenario() -> None:
+        process = await Process.start("-i", "lo", "-a", NF, "--queue", queue.name, "--processes", "2")
+        process.log = b""
+        await process.says(b"agent_started")  # the other one
+        got: list[CapturedMessage] = []
+        collector = Collector(queue, got.append)
+        collector.start(asyncio.get_running_loop())
+        ports = range(30000, 30016)
+        with udp(NF, 2123) as nf:
+            for number in range(320):
+                nf.sendto(sample.gtpv2, (PEER, ports[number % len(ports)]))
+            await until(lambda: len(got) == 320)
+        line = await process.end()
+        collector.stop()
+        assert line.count(f"agent {NF}: ") == 2
+        epochs = {m.epoch for m in got}
+        assert len({epoch >> 8 for epoch in epochs} | {0}) <= 3
+        assert {epoch & 0xFF for epoch in epochs} == {0, 1}
+        for epoch in epochs:
+            its = [m for m in got if m.epoch == epoch]
+            assert [m.number for m in its] == list(range(1, len(its) + 1))
+        for port in ports:
+            assert len({m.epoch for m in got if m.destination.port == port}) == 1
+
+    in_namespace(scenario)
+
+
+def test_what_memory_has_no_room_for_waits_on_disk(
+    in_namespace: InNamespace, until: Until, narrow: PosixQueue, sample: SimpleNamespace, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        http = "127.0.0.1:9104"
+        arguments = ("-i", "lo", "-a", NF, "--queue", narrow.name, "--http", http, "--spill", str(tmp_path))
+        process = await Process.start(*arguments, "--buffer", "1")
+        with udp(NF, 2123) as nf, udp(PEER, 2123):
+            for _ in range(3000):
+                nf.sendto(sample.gtpv2, (PEER, 2123))
+            async with aiohttp.ClientSession() as session:
+                text = ""
+                async with asyncio.timeout(20):
+                    while 'spilled_messages_total{agent="127.0.1.1",interface="lo"} 990.0' not in text:
+                        async with session.get(f"http://{http}/metrics") as answer:
+                            text = await answer.text()
+        got: list[CapturedMessage] = []
+        ending = asyncio.create_task(process.end())
+        collector = Collector(narrow, got.append)
+        collector.start(asyncio.get_running_loop())
+        line = await ending
+        collector.stop()
+        assert "3000 messages, 3000 queued, 0 dropped" in line
+        assert [m.number for m in got] == list(range(1, 3001))
+
+    in_namespace(scenario)
