@@ -93,6 +93,7 @@ class EdgeNode:
         self._moving = False
         self._sent = 0
         self._received = 0
+        self.tap: Callable[[Input | Send], None] | None = None  # told what passes between this NF and other members
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -209,6 +210,8 @@ class EdgeNode:
     def arrived(self, event: Input) -> None:
         """Another member has sent something."""
         self._received += 1
+        if self.tap is not None:
+            self.tap(event)
         self._guarded(event, live=False)
 
     def arrived_live(self, event: Input) -> None:
@@ -250,6 +253,8 @@ class EdgeNode:
                 self._tell_end(output)
             elif self._wire(output):
                 self._sent += 1
+                if self.tap is not None:
+                    self.tap(output)
                 if not (self._moving or self._served.concerns(output.message)):
                     self._check(output, output.message)
                 self.metrics_of_nf.output("sent")

@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from ferret.errors import ConfigError
-from ferret.replay.foreign.targets import DEFAULT_NETWORK, ForeignSetting, StandIns, read_setting
+from ferret.records.message import Role
+from ferret.replay.foreign.targets import DEFAULT_NETWORK, NAMES, ForeignSetting, StandIns, read_setting
 from ferret.replay.rules import Rules
 from ferret.transport.endpoint import family_of
 from ferret_deploy.foreign.diameter_line import DiameterTimes
@@ -21,7 +22,8 @@ from ferret_deploy.foreign.run import ForeignOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Progress = Callable[[str, int, int], None]
-_NAMES: Final = ("target", "local", "identity", "config", "t3", "n3", "wait")
+_NAMES: Final = ("target", "edge", "local", "identity", "config", "t3", "n3", "wait")
+_ALL: Final = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class ForeignArguments:
     """What was said on the command line about foreign NFs."""
 
     targets: tuple[str, ...] = ()
+    edge: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
     identities: tuple[str, ...] = ()
     config: Path | None = None
@@ -53,6 +56,7 @@ class ForeignArguments:
         return ForeignOptions(
             rules,
             self.setting(),
+            edge=None if _ALL in self.edge else frozenset(map(_edge_role, self.edge)),
             t3=self.t3,
             n3=self.n3,
             diameter=DiameterTimes(wait=self.wait),
@@ -84,6 +88,7 @@ def _arguments(values: dict[str, Any]) -> ForeignArguments:
     said: Mapping[str, Any] = {name: values.pop(name) for name in _NAMES}
     return ForeignArguments(
         tuple(said["target"]),
+        tuple(said["edge"]),
         tuple(said["local"]),
         tuple(said["identity"]),
         said["config"],
@@ -91,6 +96,13 @@ def _arguments(values: dict[str, Any]) -> ForeignArguments:
         said["n3"],
         said["wait"],
     )
+
+
+def _edge_role(name: str) -> Role:
+    role = NAMES.get(name.lower().replace("-", ""))
+    if role is None:
+        raise ConfigError(f"--edge {name}: no edge NF is that; there are {', '.join(NAMES)} and all")
+    return role
 
 
 def _reachable(setting: ForeignSetting) -> ForeignSetting:
@@ -111,6 +123,12 @@ def _reachable(setting: ForeignSetting) -> ForeignSetting:
 
 _OPTIONS: Final = (
     click.option("--target", multiple=True, metavar="NF=ADDRESS[:PORT]", help="Replay at this foreign NF; repeatable."),
+    click.option(
+        "--edge",
+        multiple=True,
+        metavar="NF|all",
+        help="This NF beside the targets is one of FERRET's edge NFs, not a stand-in; repeatable.",
+    ),
     click.option(
         "--local",
         multiple=True,

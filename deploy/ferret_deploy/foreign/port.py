@@ -99,6 +99,9 @@ class ForeignPort:
         self._teids: dict[Interface, int] = {}  # the target's for this session
         self._news = around.clock()
         self._spoke = any(line.describe() for line in lines.values())  # capabilities were exchanged
+        self._from_edge = 0  # messages that edge NFs have sent to the target ...
+        self._to_edge = 0  # ... and received from it
+        self._of_edge: dict[tuple[Role, int], Outcome] = {}  # requests of edge NFs, by token
         for line in lines.values():
             line.hearing = self.hear
 
@@ -112,7 +115,8 @@ class ForeignPort:
             case Expect():
                 self._expect(command)
             case Settle():
-                self._reported(Settled(command.id, 1, 0 if self._under_way() else 1))
+                more = 1 if self._under_way() else 0
+                self._reported(Settled(command.id, self._to_edge + more, self._from_edge))
                 return
             case Finish():
                 for made in self._matcher.unasked():
@@ -200,6 +204,36 @@ class ForeignPort:
         else:
             self._matched(match)
 
+    # Between edge NFs and the target.
+
+    def edge_sent(self, role: Role, message: Message, token: int) -> None:
+        """An edge NF has sent the target something; `token`: 0 for what nothing answers by a token."""
+        self._from_edge += 1
+        self._news = self._around.clock()
+        self._spoke = True  # the edge NF's own protocol engine says when nothing comes back
+        if token:
+            outcome = self._of_edge[role, token] = Outcome(name_of(message), Fate.SENT)
+            self.figures.outcomes[-len(self._of_edge)] = outcome
+
+    def edge_received(self, interface: Interface, role: Role, message: Message, token: int) -> None:
+        """The target has sent an edge NF something; `token`: of the request that it answers."""
+        self._to_edge += 1
+        outcome = self._of_edge.get((role, token)) if not _is_request(message) else None
+        if outcome is not None and outcome.fate is Fate.SENT:
+            outcome.fate, outcome.result = Fate.ANSWERED, result_of(message)
+            outcome.accepted = accepts(message, outcome.result)
+            outcome.reason = "" if outcome.accepted else f"refused with {outcome.result}"
+        try:
+            self._made(interface, role, message, for_edge=True)
+        except ProtocolError as error:
+            self.figures.events.append(f"discarded: {error}")
+
+    def edge_failed(self, role: Role, token: int, reason: str) -> None:
+        """A request of an edge NF has not been answered."""
+        outcome = self._of_edge.get((role, token))
+        if outcome is not None:
+            outcome.fate, outcome.reason = Fate.UNANSWERED, reason
+
     # From the target.
 
     def hear(self, heard: Heard) -> None:
@@ -257,7 +291,7 @@ class ForeignPort:
         if not self._spoke and not heard.unsent:
             self._lost(f"{self._target}: {outcome.name}: {heard.reason}, and nothing else ever came from there")
 
-    def _made(self, interface: Interface, neighbour: Role, message: Message) -> bool:
+    def _made(self, interface: Interface, neighbour: Role, message: Message, *, for_edge: bool = False) -> bool:
         """The target has made a message; returns whether the recording has one more like it."""
         self._spoke = True
         self._news = self._around.clock()
@@ -274,7 +308,7 @@ class ForeignPort:
         foreseen = self._wanted[shape] > 0
         if foreseen:
             self._wanted[shape] -= 1
-        if foreseen and _is_request(message):
+        if foreseen and _is_request(message) and not for_edge:
             self._open[made.number] = Asked(interface, neighbour, message, _matched_by(message))
         match = self._matcher.produced(made)
         if match is not None:

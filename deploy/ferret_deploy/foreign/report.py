@@ -46,7 +46,7 @@ def _print_recording(recording: RecordingResult, console: Console, *, every_mess
     due = sum(1 for m in recording.messages if m.step.part is not Part.SKIPPED)
     expected = sum(1 for m in recording.messages if m.step.part.expected)
     console.print(
-        f"  {recording.acknowledged} of {due} acknowledged, {recording.compared} of {expected} made by the targets"
+        f"  {recording.acknowledged} of {due} acknowledged, {recording.compared} of {expected} made and compared"
     )
     if every_message:
         print_messages(recording, console)

@@ -30,17 +30,20 @@ from ferret.replay.foreign.nas import DeviceNas
 from ferret.replay.foreign.neighbours import DIAMETER, GTPV2, SIP
 from ferret.replay.foreign.targets import ForeignSetting, Target
 from ferret.replay.foreign.translator import ForeignTranslator
-from ferret.replay.plan import Part, Plan, plan
+from ferret.replay.plan import Part, Plan, PlannedMessage, members_for, plan
 from ferret.replay.rules import Rules
-from ferret.replay.runner import Replayer, ReplayTimes
+from ferret.replay.runner import Port, Replayer, ReplayTimes
 from ferret.replay.verdict import RecordingResult, ReplayResult
 from ferret.transport.sctp import SctpTransport, choose
 from ferret_deploy.foreign.diameter_line import DiameterLine, DiameterServers, DiameterTimes
 from ferret_deploy.foreign.gtpv2_line import Gtpv2Line, Gtpv2Sockets
 from ferret_deploy.foreign.line import Heard, Line, Remarked
+from ferret_deploy.foreign.mixture import Mixture, mixed_site
 from ferret_deploy.foreign.port import ForeignPort, Surroundings
 from ferret_deploy.foreign.s1ap_line import S1apLine
 from ferret_deploy.foreign.sip_line import SipLine, SipSockets
+from ferret_deploy.replay_run import host_map as edge_hosts
+from ferret_edge.context import EdgeContext, context_for
 
 _SERVERS: Final = frozenset({Role.PCRF, Role.HSS})  # a target may ask them although the recording does not show it
 _NOT_MOVED: Final = "a replay at foreign NFs moves nothing"
@@ -60,6 +63,7 @@ class ForeignOptions:
 
     rules: Rules
     setting: ForeignSetting
+    edge: frozenset[Role] | None = frozenset()  # the other NFs that are edge NFs; None: all that the recording allows
     t3: float = 3.0
     n3: int = 3
     diameter: DiameterTimes = field(default_factory=DiameterTimes)
@@ -95,7 +99,7 @@ async def replay_at_foreign(
 ) -> ForeignResult:
     """Replay recordings one after the other at the targets. Raises ConfigError, TransportError, RecordError."""
     started = monotonic()
-    plans = [foreign_plan(recording, options.setting) for recording in recordings]
+    plans = [foreign_plan(recording, options.setting, options.edge) for recording in recordings]
     run = ForeignRun(plans, capture, queue, options)
     async with AsyncExitStack() as stack:
         await run.start(stack)
@@ -104,26 +108,33 @@ async def replay_at_foreign(
     return ForeignResult(ReplayResult(results, duration), merged(run.figures))
 
 
-def foreign_plan(recording: Recording, setting: ForeignSetting) -> Plan:
-    """The plan with the targets as its members. Raises RecordError where a target takes no part in it."""
+def foreign_plan(recording: Recording, setting: ForeignSetting, edge: frozenset[Role] | None = frozenset()) -> Plan:
+    """The plan with the targets as its members, and edge NFs of these roles (None: all that the recording allows).
+
+    Raises RecordError where a target takes no part in it.
+    """
+    own = members_for(m for m, _ in recording.everything) if edge is None else edge
     made = plan(
         subscriber=recording.subscriber,
         service=recording.service,
         messages=recording.everything,
-        members=setting.roles,
+        members=setting.roles | own,
     )
-    steps = tuple(
-        replace(step, part=Part.SKIPPED, reason="goes from one target to the other, where nobody hears it")
-        if step.part is Part.COMPARED
-        else step
-        for step in made.steps
-    )
+    steps = tuple(_unheard(step, setting.roles) for step in made.steps)
     idle = sorted(
-        role for role in setting.roles if not any(s.part.delivered and s.message.to_nf.role is role for s in steps)
+        role
+        for role in setting.roles
+        if not any(s.part is not Part.SKIPPED and s.message.to_nf.role is role for s in steps)
     )
     if idle:
         raise RecordError(f"{recording.id}: nothing in the recording is for the {', '.join(idle)}")
     return replace(made, steps=steps, reconfigure_after=None, not_reconfigured=_NOT_MOVED)
+
+
+def _unheard(step: PlannedMessage, targets: frozenset[Role]) -> PlannedMessage:
+    if step.part is Part.COMPARED and {step.message.from_nf.role, step.message.to_nf.role} <= targets:
+        return replace(step, part=Part.SKIPPED, reason="goes from one target to the other, where nobody hears it")
+    return step
 
 
 class ForeignRun:
@@ -142,7 +153,8 @@ class ForeignRun:
         self._seen = {node.role for m in self._messages for node in (m.from_nf, m.to_nf)}
         self._names = diameter_names(self._messages, setting)
         self._recorded_names = recorded_names(self._messages)
-        self._places = sip_places(self._messages, setting)
+        self._own = frozenset(role for one in plans for role in one.members) - setting.roles
+        self._places = sip_places(self._messages, setting, self._own)
         self._gtpv2 = Gtpv2Sockets(
             t3=options.t3, n3=options.n3, restart_counter=self._restart_counter, random=options.random
         )
@@ -168,22 +180,34 @@ class ForeignRun:
 
     async def one(self, plan_: Plan) -> RecordingResult:
         """Replay one recording."""
+        own = plan_.members - self._options.setting.roles
+        if not own:
+            return await self._replay(plan_, None, EdgeContext())
+        site = mixed_site(self._options.setting)
+        context = context_for(plan_, site, site.enb(0), self._capture)
+        async with Mixture(own, site, self._options.rules, wait=self._options.diameter.wait) as mixture:
+            result = await self._replay(plan_, mixture, context)
+        result.assumed = context.assumed
+        return result
+
+    async def _replay(self, plan_: Plan, mixture: Mixture | None, context: EdgeContext) -> RecordingResult:
         options = self._options
         translator = self._translator(plan_)
         around = Surroundings(plan_, translator, options.rules, self._names, monotonic, options.patience)
-        ports: dict[Role, ForeignPort] = {}
+        ports: dict[Role, Port] = {}
         replayer = Replayer(
             plan_,
+            imsi=context.imsi,
             ports=ports,
             queue=self._queue,
             translator=translator,
-            contexts={},
-            excused=EXCUSED,
+            contexts=context.by_role,
+            excused={**EXCUSED, **context.excused},
             times=ReplayTimes(output=options.t3 * options.n3 + options.patience, unchanged=options.t3 * options.n3),
             progress=lambda done: options.progress(plan_.subscriber, done, len(plan_.steps)),
         )
-        for target in options.setting.targets:
-            ports[target.role] = ForeignPort(
+        targets = {
+            target.role: ForeignPort(
                 target,
                 self._lines[target.role],
                 around,
@@ -191,8 +215,13 @@ class ForeignRun:
                 replayer.lost,
                 first_token=len(self.figures) * _TOKENS,
             )
+            for target in options.setting.targets
+        }
+        ports.update(targets)
+        if mixture is not None:
+            ports.update(mixture.ports(targets, replayer.reported))
         result = await replayer.run()
-        for role, port in ports.items():
+        for role, port in targets.items():
             self._conclude(role, port, result)
         return result
 
@@ -201,6 +230,8 @@ class ForeignRun:
         figures = port.figures
         taking_part = [m for m in result.messages if m.step.part is not Part.SKIPPED]
         for number, outcome in figures.outcomes.items():
+            if number < 0:
+                continue  # of an edge NF, which is acknowledged by itself
             taking_part[number].acknowledged = outcome.acknowledged
         figures.identity = next((text for line in self._lines[role].values() if (text := line.describe())), "")
         figures.events[:0] = self._early.pop(role, [])
@@ -209,10 +240,13 @@ class ForeignRun:
     def _translator(self, plan_: Plan) -> ForeignTranslator:
         messages = [step.message for step in plan_.steps]
         setting = self._options.setting
+        own = plan_.members - setting.roles
+        hosts = host_map(messages, setting, self._places)
         translator = ForeignTranslator(
-            host_map(messages, setting, self._places),
+            {**hosts, **edge_hosts(plan_, mixed_site(setting), {})} if own else hosts,
             setting,
             self._names,
+            own=own,
             beyond=host_map(messages, setting, self._places, beyond=True),
             restart_counter=self._restart_counter,
             random=self._options.random,
@@ -231,7 +265,7 @@ class ForeignRun:
         setting, role = self._options.setting, target.role
         lines: dict[Protocol, Line] = {}
         if role in GTPV2:
-            around = frozenset(GTPV2[role]) - setting.roles
+            around = frozenset(GTPV2[role]) - setting.roles - self._own
             lines[Protocol.GTPV2] = Gtpv2Line(target, setting.stand_ins, around, self._gtpv2)
         if role in DIAMETER and (stand_ins := self._diameter_neighbours(role)):
             lines[Protocol.DIAMETER] = self._diameter_line(target, stand_ins)
@@ -242,7 +276,7 @@ class ForeignRun:
         return lines
 
     def _diameter_neighbours(self, role: Role) -> frozenset[Role]:
-        around = frozenset(DIAMETER[role]) - self._options.setting.roles
+        around = frozenset(DIAMETER[role]) - self._options.setting.roles - self._own
         return around & (self._seen | _SERVERS)
 
     def _diameter_line(self, target: Target, around: frozenset[Role]) -> DiameterLine:

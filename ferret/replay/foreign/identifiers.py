@@ -60,15 +60,17 @@ def unnamed(role: Role) -> DiameterName:
     return DiameterName(f"{str(role).lower().replace('-', '')}.{_UNNAMED_REALM}", _UNNAMED_REALM)
 
 
-def sip_places(messages: Iterable[SignallingMessage], setting: ForeignSetting) -> dict[Role, Endpoint]:
+def sip_places(
+    messages: Iterable[SignallingMessage], setting: ForeignSetting, own: frozenset[Role] = frozenset()
+) -> dict[Role, Endpoint]:
     """Where each stand-in that speaks SIP is: on the protocol's own port, or the next one where it is taken.
 
-    In the other party's half of a call there is an NF of a target's role too.
+    In the other party's half of a call there is an NF of a target's role too. `own`: roles that edge NFs have.
     """
     taken: set[Endpoint] = set()
     places: dict[Role, Endpoint] = {}
     seen = dict.fromkeys(n.role for m in messages if m.protocol is Protocol.SIP for n in (m.from_nf, m.to_nf))
-    for role in [role for role in seen if role in SIP_ROLES]:
+    for role in [role for role in seen if role in SIP_ROLES and role not in own]:
         host, port = setting.stand_ins.address(role), setting.stand_ins.port(role, SIP_PORT)
         while Endpoint(host, port) in taken or any((t.address, t.port) == (host, port) for t in setting.targets):
             port += 1

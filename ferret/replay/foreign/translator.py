@@ -57,13 +57,19 @@ class ForeignTranslator(StimulusTranslator):
         self._beyond = Translation(beyond)
         self._setting = setting
         self._names = names
+        self._own = own
         self._theirs = setting.roles | own
         self._restart_counter = restart_counter
         self._run = f"{random.getrandbits(32):08x}"
         self._sessions = random.getrandbits(31)
 
     def stimulus(self, message: SignallingMessage) -> tuple[bytes, str]:
-        """The octets to send, and the recorded address of whom they come from."""
+        """The octets to send, and the recorded address of whom they come from.
+
+        An edge NF's stimuli are as in any replay: its border is where the recorded NFs are.
+        """
+        if message.to_nf.role in self._own:
+            return super().stimulus(message)
         decoded = doors(message.protocol).decode(message.octets)
         self._announce(message, decoded)
         octets, peer = super().stimulus(message)
