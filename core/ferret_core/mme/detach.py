@@ -11,10 +11,10 @@ from ferret_core.mme.context import UeContext
 from ferret_core.mme.nas_transport import send
 from ferret_core.mme.node import MmeNode
 from ferret_core.mme.states import EcmState, EmmState
-from ferret_core.nf import Received
+from ferret_core.nf import Peer, Received
 
 _SWITCH_OFF = 8  # bit 4 of the detach type (TS 24.301 clause 9.9.3.7)
-_REATTACH_NOT_REQUIRED = 2  # type of detach towards the UE
+_REATTACH_REQUIRED, _REATTACH_NOT_REQUIRED = 1, 2  # types of detach towards the UE
 _SUCCESS, _USER_UNKNOWN = 2001, 5001
 _VENDOR_3GPP = 10415
 
@@ -65,10 +65,37 @@ def implicitly(node: MmeNode, imsi: str) -> None:
     ue = node.by_imsi.get(imsi)
     if ue is None:
         return
+    waiting, ue.procedures = ue.procedures, []
+    for procedure in waiting:  # what the gateways wait for is answered
+        procedure.abandon(node, ue)
     ue.ecm, ue.enb, ue.enb_ue_s1ap_id = EcmState.IDLE, None, None
-    ue.procedures.clear()
     ue.emm = EmmState.DETACHING
     _delete_sessions(node, ue, accept=False)
+
+
+def without_sgw(node: MmeNode, peer: Peer) -> None:
+    """An SGW has lost what it had (TS 23.007 clause 14A): its devices have no bearers any more, and attach anew.
+
+    Those that are idle are forgotten: their next message is a stranger's, and refused.
+    """
+    for ue in list(node.by_imsi.values()):
+        known = {node.profile.sgw_address, ue.sgw.address if ue.sgw is not None else ""} - {""}
+        if ue.mme_s11_teid == 0 or (peer.address and known and peer.address not in known):
+            continue
+        node.note("sgw_lost", imsi=ue.imsi)
+        is_reachable = ue.ecm is EcmState.CONNECTED and ue.emm is EmmState.REGISTERED
+        ue.pdns.clear()
+        ue.bearers.clear()
+        ue.procedures.clear()
+        node.close_s11(ue)
+        if is_reachable:
+            send(node, ue, nas.build_emm(MessageType.DETACH_REQUEST, {"Detach type": _REATTACH_REQUIRED}))
+            ue.emm = EmmState.DETACHING
+        elif ue.ecm is EcmState.CONNECTED:
+            ue.emm = EmmState.DEREGISTERED
+            release.release_connection(node, ue, s1ap.Cause("nas", "detach"))
+        else:
+            node.remove(ue)
 
 
 def detach_accept(node: MmeNode, ue: UeContext, _: nas.Plain) -> None:

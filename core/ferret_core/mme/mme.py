@@ -162,6 +162,8 @@ class Mme(MmeNode):
                 self.enbs.pop(event.peer, None)
             case PeerLost():
                 self.note("peer_lost", peer=str(event.peer.role), reason=event.reason)
+                if event.interface is Interface.S11:
+                    detach.without_sgw(self, event.peer)
             case _:
                 raise PeerViolationError(f"the MME does not speak on {event.interface}")
 

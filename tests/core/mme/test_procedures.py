@@ -545,6 +545,27 @@ def test_a_switched_off_device_is_gone_without_an_accept() -> None:
     assert not any(world.mme.leftovers().values())
 
 
+def test_an_sgw_that_has_lost_everything_makes_its_devices_attach_anew() -> None:
+    world = attached()
+    for event in (PeerLost(Interface.S6A, HSS, "gone"), PeerLost(Interface.S11, Peer(Role.SGW, "192.0.2.77"), "gone")):
+        world.take(world.mme.receive(event, world.now))
+    assert world.mme.leftovers()["pdn_connections"] == 1
+    world.take(world.mme.receive(PeerLost(Interface.S11, SGW, "PeerRestarted"), world.now))
+    detach = world.downlink(world.last("DownlinkNASTransport (Detach request)"))
+    assert detach.number("Detach type") == 1  # re-attach required
+    assert world.mme.leftovers()["pdn_connections"] == 0
+    world.uplink(nas.build_emm(M.DETACH_ACCEPT, {}, by_network=False))
+    world.enb(s1ap.ue_context_release_complete(**world.ids))
+    assert not any(world.mme.leftovers().values())
+
+
+def test_an_idle_device_whose_sgw_has_lost_everything_is_forgotten() -> None:
+    world = attached()
+    world.release()
+    world.take(world.mme.receive(PeerLost(Interface.S11, SGW, "PeerRestarted"), world.now))
+    assert not any(world.mme.leftovers().values())
+
+
 def test_a_path_switch_gives_the_next_key_of_the_chain() -> None:
     world = attached()
     request = s1ap.path_switch_request(
