@@ -30,12 +30,41 @@ def establish(state: PcrfState, event: Received, asked: Message) -> list[Output]
     host, realm = asked.value_of(avp.ORIGIN_HOST), asked.value_of(avp.ORIGIN_REALM)
     if not session_id or not host or not realm:
         return [_reply(event, gx_answer(state, asked, None, ResultCode.MISSING_AVP))]
+    outputs = _forget_before_restart(state, host, asked.value_of(avp.ORIGIN_STATE_ID) or 0)
     session = state.gx.get(session_id)  # there already: the CCR is a repetition (RFC 8506 clause 5.5)
     if session is None:
         session = GxSession(session_id, event.peer, host, realm)
     session.learn(asked)
     state.gx[session_id] = session
-    return [_reply(event, gx_answer(state, asked, session, ResultCode.SUCCESS))]
+    outputs += _forget_others_with_its_address(state, session)
+    return [*outputs, _reply(event, gx_answer(state, asked, session, ResultCode.SUCCESS))]
+
+
+def _forget_before_restart(state: PcrfState, host: str, origin_state_id: int) -> list[Output]:
+    """A larger Origin-State-Id: the PCEF has lost its sessions of before (RFC 6733 clause 8.16)."""
+    known = state.origin_states.get(host, 0)
+    if origin_state_id <= known:
+        return []
+    state.origin_states[host] = origin_state_id
+    lost = [one.session_id for one in state.gx.values() if one.host == host] if known else []
+    return [output for one in lost for output in _forget(state, one, "the PCEF has restarted")]
+
+
+def _forget_others_with_its_address(state: PcrfState, session: GxSession) -> list[Output]:
+    """A PCEF that gives an address anew has the session that had it no more: its end did not reach us."""
+    lost = [
+        one.session_id
+        for one in state.gx.values()
+        if one is not session
+        and (one.host, one.apn) == (session.host, session.apn)
+        and set(one.addresses) & set(session.addresses)
+    ]
+    return [output for one in lost for output in _forget(state, one, "its address is another's")]
+
+
+def _forget(state: PcrfState, session_id: str, reason: str) -> list[Output]:
+    del state.gx[session_id]
+    return [Note("gx_session_lost", {"session": session_id, "reason": reason}), *_abort_af_sessions(state, session_id)]
 
 
 def modify(state: PcrfState, event: Received, asked: Message) -> list[Output]:

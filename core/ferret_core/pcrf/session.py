@@ -129,6 +129,7 @@ class PcrfState:
     rx: dict[str, RxSession] = field(default_factory=dict)
     waiting: dict[int, Waiting] = field(default_factory=dict)  # by token
     tokens: int = 0
+    origin_states: dict[str, int] = field(default_factory=dict)  # Origin-State-Id by Origin-Host
     rules_named: Counter[tuple[str, int]] = field(default_factory=Counter)  # by subscriber and component
 
     def token(self, waiting: Waiting) -> int:

@@ -326,6 +326,29 @@ def test_a_repeated_ccr_changes_nothing(pcrf: Pcrf) -> None:
     assert pcrf.leftovers()["rules"] == 1
 
 
+def test_an_address_that_is_given_anew_ends_the_session_that_had_it(pcrf: Pcrf) -> None:
+    """The CCR-Termination of a PGW may get lost; what AFs had there is aborted."""
+    gx(pcrf, ccr(1))
+    rx(pcrf, aar(component()))
+    assert names(gx(pcrf, ccr(1, session_id="pgw;1;2"))) == ["ASR", "CCA-Initial"]
+    assert pcrf.leftovers()["gx_sessions"] == 1
+    gx(pcrf, ccr(1, session_id="pgw;1;3", apn="internet"))  # another network may have the same addresses
+    assert pcrf.leftovers()["gx_sessions"] == 2
+
+
+def test_a_larger_origin_state_id_ends_the_sessions_of_before(pcrf: Pcrf) -> None:
+    gx(pcrf, ccr(1, avp.ORIGIN_STATE_ID(5)))
+    rx(pcrf, aar(component()))
+    assert names(gx(pcrf, ccr(1, avp.ORIGIN_STATE_ID(5), session_id="pgw;1;2", ue="10.46.0.9"))) == ["CCA-Initial"]
+    assert names(gx(pcrf, ccr(1, avp.ORIGIN_STATE_ID(4), session_id="pgw;1;3", ue="10.46.0.8"))) == ["CCA-Initial"]
+    assert pcrf.leftovers()["gx_sessions"] == 3
+    assert names(gx(pcrf, ccr(1, avp.ORIGIN_STATE_ID(6), session_id="pgw;2;1", ue="10.46.0.7"))) == [
+        "ASR",
+        "CCA-Initial",
+    ]
+    assert pcrf.leftovers()["gx_sessions"] == 1
+
+
 def test_media_that_policy_refuses_is_refused_as_a_whole(pcrf: Pcrf) -> None:
     pcrf.import_context({"policy": [{"media_type": 1, "refuse": True}]}, 0.0)
     gx(pcrf, ccr(1))
