@@ -17,6 +17,7 @@ from ferret.errors import DecodeError
 from ferret.protocols import diameter, gtpv2, sip
 from ferret.protocols.diameter import avp
 from ferret.protocols.gtpv2 import FTeid, IeType, Recovery
+from ferret.protocols.summary import Protocol
 from ferret.records.decoding import doors
 from ferret.records.message import Role, SignallingMessage
 from ferret.replay.foreign.identifiers import DiameterName
@@ -69,13 +70,21 @@ class ForeignTranslator(StimulusTranslator):
         An edge NF's stimuli are as in any replay: its border is where the recorded NFs are.
         """
         if message.to_nf.role in self._own:
-            return super().stimulus(message)
+            return self._for_edge(message)
         decoded = doors(message.protocol).decode(message.octets)
         self._announce(message, decoded)
         octets, peer = super().stimulus(message)
         made = doors(message.protocol).decode(octets)
         dressed = self._dressed(message, made)
         return (octets if dressed is made else dressed.encode()), peer
+
+    def _for_edge(self, message: SignallingMessage) -> tuple[bytes, str]:
+        """As in any replay, but a device that registers at a target has the stand-in's Contact everywhere."""
+        octets, peer = super().stimulus(message)
+        if message.protocol is not Protocol.SIP:
+            return octets, peer
+        made = sip.decode(octets)
+        return with_each_value(made, "Contact", self._beyond.text).encode(), peer
 
     def protect_with(self, device: DeviceNas) -> None:
         """Have the device's NAS messages protected as a target MME wants them."""
@@ -195,13 +204,19 @@ class ForeignTranslator(StimulusTranslator):
     def _placed(self, message: SignallingMessage, made: sip.Message, recorded: sip.Message) -> sip.Message:
         """Where stand-ins are. What of the target's own was recorded has been translated: any other is of beyond."""
         for name in _OWN_ROUTES:
-            made = with_each_value(made, name, self._beyond.text)
+            made = with_each_value(made, name, self._route)
         if message.from_nf.role is Role.UE:
             made = _without_security_agreement(made)
         if not made.is_request:
             return made
         stack = [self._via(old, new) for old, new in zip(recorded.values("Via"), made.values("Via"), strict=True)]
         return with_values(made, "Via", [_over_udp(stack[0]), *stack[1:]] if stack else stack)
+
+    def _route(self, value: str) -> str:
+        """A URI that the target gave out before is its own, wherever it comes back."""
+        old = sip.parse_name_addr(value).uri
+        known = self._context.sip.uri(old)
+        return self._beyond.text(value) if known is None else value.replace(old, known, 1)
 
     def _via(self, recorded: str, made: str) -> str:
         """A stand-in's Via, at the stand-in's place."""
