@@ -1,9 +1,10 @@
-"""Byte streams: connections opened from a chosen local address, and a server that accepts them."""
+"""Byte streams: connections opened from a chosen local address, and a server that accepts them; over TLS if need be."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from typing import cast
 
@@ -114,10 +115,12 @@ class TcpServer:
         *,
         connection_limit: int = 1024,
         write_limit: int = _WRITE_LIMIT,
+        tls: ssl.SSLContext | None = None,
     ) -> TcpServer:
         """Listen at `address`; `port` 0 lets the system choose. Beyond the limit, connections are aborted.
 
-        Raises TransportError where the address cannot be bound.
+        With `tls`, a connection is one whose handshake has succeeded. Raises TransportError where the address cannot be
+        bound.
         """
         connections: set[TcpConnection] = set()
 
@@ -138,6 +141,7 @@ class TcpServer:
                 port,
                 family=family_of(address),
                 reuse_address=True,
+                ssl=tls,
             )
         except OSError as error:
             raise open_failed("cannot listen on TCP", (address, port), error) from error
@@ -159,8 +163,12 @@ async def connect(
     lost: Callable[[str], None] = _ignore_lost,
     within: float = 5.0,
     write_limit: int = _WRITE_LIMIT,
+    tls: ssl.SSLContext | None = None,
 ) -> TcpConnection:
-    """Open a connection to `peer` from `local` (port 0: any), `within` seconds. Raises TransportError."""
+    """Open a connection to `peer` from `local` (port 0: any), `within` seconds, over TLS where there is a context.
+
+    Raises TransportError, also where the handshake fails.
+    """
     loop = asyncio.get_running_loop()
     family = family_of(peer[0])
     try:
@@ -171,6 +179,8 @@ async def connect(
                 peer[1],
                 family=family,
                 local_addr=local,
+                ssl=tls,
+                server_hostname=None if tls is None else "",
             )
     except TimeoutError:
         raise TransportError(f"cannot connect TCP {text(peer)}: no answer in {within:g} s") from None

@@ -11,6 +11,7 @@ from ferret.protocols.nas import Milenage
 from ferret.protocols.nas.milenage import derive_opc
 from ferret.records.message import Role
 from ferret_core.driver.links.diameter_link import TC_SECONDS, host_of
+from ferret_core.driver.links.diameter_tls import DiameterTls
 from ferret_core.driver.places import Places
 from ferret_core.driver.ports import SIP_PORT
 
@@ -59,6 +60,7 @@ class LabNetwork:
     integrity: tuple[int, ...] = (2,)  # EIA
     ims_pdn_type: PdnType = PdnType.IPV4  # that devices ask for on the ims APN
     diameter_tc: float = TC_SECONDS  # between attempts to reach a Diameter peer that is gone
+    diameter_tls: Mapping[Role, DiameterTls] = field(default_factory=dict)  # NFs that speak Diameter over TLS only
     sip_transport: str = "UDP"  # between CSCFs, and of devices: "UDP" or "TCP"
     sip_stream_above: int = 0  # octets: a longer request goes over TCP (RFC 3261 clause 18.1.1 has 1300); 0: none does
 

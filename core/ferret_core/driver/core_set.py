@@ -132,6 +132,7 @@ class CoreNf:
             realm=lab.realm,
             tc=lab.diameter_tc,
             behind=behind,
+            tls=lab.diameter_tls.get(self.role),
         )
 
     def _sip(self, lab: LabNetwork, address: str) -> SipLink:

@@ -32,9 +32,10 @@ from ferret.records.message import Interface, Role
 from ferret.transport import tcp
 from ferret.transport.endpoint import TransportError
 from ferret.transport.tcp import TcpConnection, TcpServer
+from ferret_core.driver.links.diameter_tls import DiameterTls
 from ferret_core.driver.links.link import Arrived, Link
 from ferret_core.driver.links.timer import Timer
-from ferret_core.driver.ports import DIAMETER_PORT
+from ferret_core.driver.ports import DIAMETER_PORT, DIAMETER_TLS_PORT
 from ferret_core.nf import Failed, Peer, PeerLost, Received, Send
 
 log = structlog.get_logger(__name__)
@@ -72,9 +73,10 @@ class DiameterLink(Link):
         realm: str = REALM,
         tc: float = TC_SECONDS,
         behind: Sequence[tuple[str, Role, Interface]] = (),
+        tls: DiameterTls | None = None,
     ) -> None:
         """`tc`: seconds between attempts to reach a peer again. `behind`: further NFs at the address of one of `peers`,
-        which then is an agent's.
+        which then is an agent's. `tls`: every connection is one of TLS, at the port for it. Raises ConfigError.
         """
         self._address = address
         self._peers: dict[str, tuple[tuple[Role, Interface], ...]] = {one: (known,) for one, known in peers.items()}
@@ -82,6 +84,8 @@ class DiameterLink(Link):
             self._peers[agent] = (*self._peers.get(agent, ()), (other, interface))
         self._arrived = arrived
         self._listens = listens
+        self._tls = None if tls is None else tls.context(listens=listens)
+        self._port = DIAMETER_PORT if tls is None else DIAMETER_TLS_PORT
         served = [known for all_known in self._peers.values() for known in all_known]
         applications = tuple(dict.fromkeys(_APPLICATIONS[interface] for _, interface in served))
         self._identity = Identity(host_of(role, realm), realm, (address,), applications)
@@ -98,14 +102,14 @@ class DiameterLink(Link):
     async def start(self) -> None:
         """Listen, or connect and exchange capabilities."""
         if self._listens:
-            self._server = await TcpServer.listen(self._address, DIAMETER_PORT, self._accept)
+            self._server = await TcpServer.listen(self._address, self._port, self._accept, tls=self._tls)
             return
         for address in self._peers:
             connection = await self._open(address)
             await asyncio.wait_for(connection.opened.wait(), _OPENING)
 
     async def _open(self, address: str) -> _Connection:
-        socket = await tcp.connect((address, DIAMETER_PORT), local=(self._address, 0), within=_OPENING)
+        socket = await tcp.connect((address, self._port), local=(self._address, 0), within=_OPENING, tls=self._tls)
         return self._attach(socket, self._peers[address], Side.INITIATOR)
 
     async def stop(self) -> None:
