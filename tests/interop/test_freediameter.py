@@ -18,6 +18,7 @@ from ferret_core.driver.configuration import LabNetwork
 from ferret_core.driver.core_set import CoreSet
 from ferret_core.driver.device import Cell
 from ferret_core.driver.links.diameter_link import DiameterLink
+from ferret_core.driver.links.diameter_tls import DiameterTls
 from ferret_core.driver.places import CORE_ROLES, Places
 from ferret_core.driver.ports import S1AP_PORT
 from ferret_core.driver.user_agent import RemoteParty
@@ -115,6 +116,36 @@ def test_calls_live_their_whole_lives_with_an_agent_on_gx_and_rx(
 
     with ledger.tries(*_rows("relay agent", "CER", "CCR", "RAR", "AAR", "STR", "DPR")):
         asyncio.run(scenario())
+
+
+def test_all_of_it_over_tls(sctp_transport: SctpTransport, ledger: Ledger, tmp_path: Path) -> None:
+    """RFC 6733 clause 13.1: both ends show certificates; freeDiameter wants a peer's common name to be its identity."""
+    place = tmp_path / "agent"
+    place.mkdir()
+    lab = _lab("127.68.12.0/24", {**CLIENTS, Role.PCRF: AGENT})
+    served = {Role.PGW: PGW, Role.PCSCF: PCSCF, Role.PCRF: PCRF}
+    freediameter.make_certificates(place, {str(role): lab.host(role) for role in served})
+    tls = {role: DiameterTls(place / f"{role}.pem", place / f"{role}.key", place / "authority.pem") for role in served}
+    towards = replace(lab, diameter_tls=tls)
+    behind = _lab("127.68.12.0/24", {Role.PGW: PCRF, Role.PCSCF: PCRF, Role.PCRF: PCRF})
+    pcrf = _core(replace(behind, diameter_tls=tls), Role.PCRF)
+    core = _core(towards, *(role for role in CORE_ROLES if role is not Role.PCRF), sctp=sctp_transport)
+    neighbours = [Neighbour(lab.host(role), one, secure=True) for role, one in served.items()]
+
+    async def scenario() -> int:
+        agent = freediameter.freediameter(IDENTITY, AGENT, neighbours, place)
+        async with asyncio.timeout(40), pcrf, agent as process:
+            await until(lambda: _link(pcrf, Role.PCRF, Interface.GX).is_open_to(Role.PGW))
+            async with core, _scene(core, sctp_transport) as scene:
+                await scene.whole_life()
+                await pcrf.until(lambda: not pcrf.leftovers())
+            assert process.said().count("TLS protection negotiated") == 0  # "No TLS protection negotiated with …"
+            counts = pcrf.nfs[Role.PCRF].node.counts
+            return counts["received"] + counts["sent"]
+
+    row = replace(_rows("relay agent over TLS", "CCR", "RAR", "AAR", "STR")[2], pairs=set())
+    with ledger.tries(row):
+        row.messages = asyncio.run(scenario())  # as the PCRF counts them: the capture cannot be read
 
 
 def test_an_agent_that_cannot_deliver_refuses_and_nothing_is_left(

@@ -113,7 +113,7 @@ def _parameters() -> str:
 
 
 def _peer(one: Neighbour) -> str:
-    tls = "" if one.secure else "No_TLS; "
+    tls = "Port = 5658; " if one.secure else "No_TLS; "
     return f'ConnectPeer = "{one.host}" {{ ConnectTo = "{one.address}"; {tls}}};'
 
 
