@@ -60,11 +60,14 @@ class EdgePort:
 
 
 class Mixture:
-    """The edge NFs of one replay. `wait`: seconds until targets that connect by themselves must have done so."""
+    """The edge NFs of one replay. `wait`: seconds until targets that connect by themselves must have done so.
 
-    def __init__(self, roles: frozenset[Role], site: MixedSite, rules: Rules, *, wait: float) -> None:
+    `seed`: another one for each replay, since a target still knows the identifiers of the last one.
+    """
+
+    def __init__(self, roles: frozenset[Role], site: MixedSite, rules: Rules, *, seed: int, wait: float) -> None:
         members = roles | frozenset(site.foreign)
-        self.edge = EdgeSet(roles, site=site, rules=rules, all_members=members)
+        self.edge = EdgeSet(roles, site=site, rules=rules, seed=seed, all_members=members)
         self._site = site
         self._wait = wait
 

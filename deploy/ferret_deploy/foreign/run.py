@@ -185,7 +185,9 @@ class ForeignRun:
             return await self._replay(plan_, None, EdgeContext())
         site = mixed_site(self._options.setting)
         context = context_for(plan_, site, site.enb(0), self._capture)
-        async with Mixture(own, site, self._options.rules, wait=self._options.diameter.wait) as mixture:
+        options = self._options
+        seed = options.random.getrandbits(32)
+        async with Mixture(own, site, options.rules, seed=seed, wait=options.diameter.wait) as mixture:
             result = await self._replay(plan_, mixture, context)
         result.assumed = context.assumed
         return result
