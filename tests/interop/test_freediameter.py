@@ -20,12 +20,13 @@ from ferret_core.driver.device import Cell
 from ferret_core.driver.links.diameter_link import DiameterLink
 from ferret_core.driver.links.diameter_tls import DiameterTls
 from ferret_core.driver.places import CORE_ROLES, Places
-from ferret_core.driver.ports import S1AP_PORT
+from ferret_core.driver.ports import DIAMETER_PORT, S1AP_PORT
 from ferret_core.driver.user_agent import RemoteParty
 from ferret_core.enb import Enb
 from ferret_core.enb.driver import EnbDriver
 from tests.interop.peers import freediameter
 from tests.interop.peers.freediameter import Neighbour
+from tests.interop.peers.impairment import impaired
 from tests.interop.peers.ledger import Ledger, Row, row
 from tests.interop.peers.process import until
 from tests.interop.peers.wire import Wire
@@ -118,6 +119,34 @@ def test_calls_live_their_whole_lives_with_an_agent_on_gx_and_rx(
         asyncio.run(scenario())
 
 
+def test_messages_that_come_late_out_of_order_and_twice_do_no_harm(
+    sctp_transport: SctpTransport, ledger: Ledger, wire: Wire, tmp_path: Path
+) -> None:
+    """Every second message comes twice, a request then with the T flag; each up to 20 ms late."""
+    path_address = "127.68.16.7"
+    own = {Role.PGW: "198.18.68.5", Role.PCSCF: "198.18.68.22"}
+    towards = _lab("127.68.16.0/24", {Role.PCRF: path_address})
+    behind = _lab("127.68.16.0/24", {Role.PGW: PCRF, Role.PCSCF: PCRF, Role.PCRF: PCRF})
+    pcrf = _core(behind, Role.PCRF)
+    core = _core(towards, *(role for role in CORE_ROLES if role is not Role.PCRF), sctp=sctp_transport)
+    neighbours = [Neighbour(towards.host(role), one) for role, one in {**own, Role.PCRF: PCRF}.items()]
+
+    async def scenario() -> int:
+        agent = freediameter.freediameter(IDENTITY, AGENT, neighbours, tmp_path / "agent")
+        path = impaired((path_address, DIAMETER_PORT), (AGENT, DIAMETER_PORT), seed=1, repeated=0.5, delay=0.02)
+        async with asyncio.timeout(40), pcrf, agent, path as carried:
+            await until(lambda: _link(pcrf, Role.PCRF, Interface.GX).is_open_to(Role.PGW))
+            async with core, _scene(core, sctp_transport) as scene:
+                await scene.whole_life()
+                await pcrf.until(lambda: not pcrf.leftovers())
+            assert carried.counts["repeated"] > 5
+            return carried.counts["carried"]
+
+    row = replace(_rows("relay agent, impaired path", "CCR", "RAR", "AAR", "STR", "T flag")[0], ours="PGW, P-CSCF")
+    with ledger.tries(replace(row, interface="Gx, Rx", pairs=set())) as (kept,):
+        kept.messages = asyncio.run(scenario())  # as the path counts them
+
+
 def test_all_of_it_over_tls(sctp_transport: SctpTransport, ledger: Ledger, tmp_path: Path) -> None:
     """RFC 6733 clause 13.1: both ends show certificates; freeDiameter wants a peer's common name to be its identity."""
     place = tmp_path / "agent"
@@ -144,8 +173,8 @@ def test_all_of_it_over_tls(sctp_transport: SctpTransport, ledger: Ledger, tmp_p
             return counts["received"] + counts["sent"]
 
     row = replace(_rows("relay agent over TLS", "CCR", "RAR", "AAR", "STR")[2], pairs=set())
-    with ledger.tries(row):
-        row.messages = asyncio.run(scenario())  # as the PCRF counts them: the capture cannot be read
+    with ledger.tries(row) as (kept,):
+        kept.messages = asyncio.run(scenario())  # as the PCRF counts them: the capture cannot be read
 
 
 def test_an_agent_that_cannot_deliver_refuses_and_nothing_is_left(

@@ -56,11 +56,11 @@ class Ledger:
         self.faults: list[str] = []  # of peers, as tshark sees them
 
     @contextmanager
-    def tries(self, *rows: Row) -> Iterator[None]:
-        """What is done inside is on these interfaces; the rows say whether it went well."""
+    def tries(self, *rows: Row) -> Iterator[list[Row]]:
+        """What is done inside is on these interfaces; the rows, as they are kept, say whether it went well."""
         entered = [self._enter(row) for row in rows]
         try:
-            yield
+            yield [row for row, _ in entered]
         except BaseException as error:
             for row, procedures in entered:
                 row.failed.append(f"{'/'.join(procedures)} ({type(error).__name__})")
