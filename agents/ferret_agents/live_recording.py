@@ -21,6 +21,7 @@ from ferret.records.message import CapturedMessage
 from ferret.records.recorder import Capture, Recorder
 from ferret_agents.collector import Collector
 from ferret_agents.roles import find_network
+from ferret_agents.spool import Spool
 
 MOST_MESSAGES: Final = 1_000_000
 """About 2 GB of memory, and a working day of a small network."""
@@ -33,22 +34,24 @@ async def collect(
     stopping: asyncio.Event,
     *,
     most: int = MOST_MESSAGES,
+    spool: Spool | None = None,
     progress: Callable[[int], None] = lambda taken: None,
 ) -> list[CapturedMessage]:
     """Take messages out of the queue until `stopping` is set or there are `most` of them; then what is still in it.
 
-    `progress` is called with how many there are. Raises QueueError where somebody else reads the queue.
+    `spool`: where they are safe until they are recordings. `progress` is called with how many there are. Raises
+    QueueError where somebody else reads the queue.
     """
     messages: list[CapturedMessage] = []
 
     def received(message: CapturedMessage) -> None:
         messages.append(message)
         progress(len(messages))
-        if len(messages) == most:
+        if len(messages) >= most and not stopping.is_set():
             _log.warning("recorder_full", messages=most)
             stopping.set()
 
-    collector = Collector(queue, received)
+    collector = Collector(queue, received, spool=spool)
     collector.start(asyncio.get_running_loop())
     _log.info("recorder_started", slots=queue.capacity)
     try:

@@ -99,6 +99,14 @@ class MessageQueue(ABC):
     def get(self, timeout: float | None = 0.0) -> Queued:
         """Take the oldest message of the highest priority. Raises QueueEmptyError when none comes in time."""
 
+    def acknowledge(self) -> None:  # noqa: B027 - most queues have nothing to do
+        """All that was taken so far is safe with the reader: a queue that keeps what was taken may forget it."""
+
+    @property
+    def removed(self) -> bool:
+        """Whether its name is gone: no reader will ever find it again."""
+        return False
+
     @property
     @abstractmethod
     def depth(self) -> int:

@@ -220,6 +220,14 @@ class PosixQueue(MessageQueue):
         self._reading = True
 
     @property
+    def removed(self) -> bool:
+        """See `MessageQueue.removed`."""
+        try:
+            return os.fstat(self.fileno()).st_nlink == 0
+        except (OSError, QueueError):
+            return True
+
+    @property
     def depth(self) -> int:
         """See `MessageQueue.depth`."""
         return int(self._opened().current_messages)

@@ -8,7 +8,7 @@ import click
 
 from ferret.commands.output import print_json
 from ferret.errors import FerretError
-from ferret.queue import open_queue
+from ferret.queue import check_queue
 from ferret_agents.live.doctor import Finding, Level, examine
 from ferret_agents.live.interfaces import find_interfaces
 from ferret_agents.live.settings import load
@@ -58,7 +58,7 @@ def _configuration(path: Path) -> list[Finding]:
         except FerretError as error:
             findings.append(Finding(f"interface {name}", Level.BAD, str(error), "name another one in the file"))
     try:
-        open_queue(settings.queue).close()
+        check_queue(settings.queue)
         findings.append(Finding(f"queue {settings.queue}", Level.GOOD, "there"))
     except FerretError as error:
         advice = (

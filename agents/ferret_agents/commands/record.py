@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import signal
 import time
@@ -16,7 +17,7 @@ from ferret.commands.output import print_json, printable
 from ferret.commands.recordings import journal_option, key_option, moment, opened
 from ferret.errors import RecordError
 from ferret.logs import configure
-from ferret.queue import PosixQueue
+from ferret.queue import MessageQueue, open_for_recorder
 from ferret.records.journal import Journal
 from ferret.records.message import CapturedMessage
 from ferret.records.recorder import Capture
@@ -25,11 +26,17 @@ from ferret_agents.commands.overview import damage_lines
 from ferret_agents.commands.progress import collecting_progress, recording_progress
 from ferret_agents.live_recording import MOST_MESSAGES, collect, record_messages
 from ferret_agents.pipeline import record_file, usable
+from ferret_agents.spool import Spool
+
+SPOOL = "incoming.spool"
+"""In the journal's directory: what was taken out of the queue and is not in the journal yet."""
 
 
 @click.command(short_help="Record a capture, or what live agents capture, into a journal.")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--queue", "queue_name", metavar="NAME", help="Record live: from this POSIX queue, such as /ferret.")
+@click.option(
+    "--queue", "queue_name", metavar="NAME", help="Record live: from this queue, such as /ferret, or redis://HOST."
+)
 @click.option(
     "--for",
     "seconds",
@@ -64,8 +71,16 @@ def record(
     if seconds is not None and queue_name is None:
         raise click.UsageError("--for goes with --queue")
     with opened(Journal(directory, key_file=key_file)) as journal:  # what is wrong with it is said before the work
-        taken = _from_file(file) if file is not None else _from_queue(str(queue_name), seconds)
-        outcomes = keep(journal, _chosen(taken, service), taken.source)
+        spool = Spool(directory / SPOOL) if queue_name is not None else None
+        taken = _from_file(file) if file is not None else _from_queue(str(queue_name), seconds, spool)
+        with contextlib.ExitStack() as done:
+            if spool is not None:
+                done.callback(spool.remove)
+            chosen = _chosen(taken, service)  # where there is none, what came is for nobody
+            done.pop_all()
+            outcomes = keep(journal, chosen, taken.source)
+            if spool is not None:
+                spool.remove()
     if taken.damage:
         more = f" (and {len(taken.damage) - 1} more{taken.see})" if len(taken.damage) > 1 else ""
         click.echo(printable(f"ferret: warning: {taken.name}: {taken.damage[0]}{more}"), err=True)
@@ -96,17 +111,17 @@ def _from_file(file: Path) -> _Taken:
     return _Taken("file", str(file), recorded.capture, damage, source_of(file), "; see 'ferret inspect'")
 
 
-def _from_queue(name: str, seconds: float | None) -> _Taken:
+def _from_queue(name: str, seconds: float | None, spool: Spool | None) -> _Taken:
     configure()
-    with PosixQueue.create(name) as queue:
-        messages = asyncio.run(_until_told(queue, seconds))
+    with open_for_recorder(name) as queue:
+        messages = asyncio.run(_until_told(queue, seconds, spool))
     if not messages:
         raise RecordError(f"{name}: nothing came; is an agent running with --queue {name}?")
     capture = record_messages(messages)
     return _Taken("queue", name, capture, capture.damage, f"{name} live:{time.time_ns()}")
 
 
-async def _until_told(queue: PosixQueue, seconds: float | None) -> list[CapturedMessage]:
+async def _until_told(queue: MessageQueue, seconds: float | None, spool: Spool | None) -> list[CapturedMessage]:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -114,7 +129,7 @@ async def _until_told(queue: PosixQueue, seconds: float | None) -> list[Captured
     if seconds is not None:
         loop.call_later(seconds, stopping.set)
     with collecting_progress(MOST_MESSAGES) as progress:
-        return await collect(queue, stopping, progress=progress)
+        return await collect(queue, stopping, spool=spool, progress=progress)
 
 
 @dataclass(frozen=True, slots=True)

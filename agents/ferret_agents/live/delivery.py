@@ -67,7 +67,7 @@ class Delivery:
     def offer(self, messages: Sequence[bytes], times: Sequence[int]) -> None:
         """Take messages and when each was captured (ns): into the queue where that has room, else they wait."""
         queue = self.outbox.queue
-        if self._reopen is not None and queue is not None and _was_removed(queue):
+        if self._reopen is not None and queue is not None and queue.removed:
             self._leave_queue()
         self.outbox.offer_many(messages, times)
 
@@ -76,7 +76,7 @@ class Delivery:
         outbox = self.outbox
         if not outbox.waiting:
             return 0
-        if self._reopen is not None and outbox.queue is not None and _was_removed(outbox.queue):
+        if self._reopen is not None and outbox.queue is not None and outbox.queue.removed:
             self._leave_queue()
         moved = outbox.flush()
         if not outbox.waiting:
@@ -111,16 +111,26 @@ class Delivery:
             return
         try:
             self._watched = os.dup(queue.fileno())
-        except (OSError, QueueError):
+        except (OSError, QueueError):  # it cannot be watched
+            self._look_again()
             return
         self._loop.add_writer(self._watched, self._has_room)
+
+    def _look_again(self) -> None:
+        """In a moment."""
+        if self._retry is None and self._loop is not None:
+            self._retry = self._loop.call_later(_RETRY, self._again)
+
+    def _again(self) -> None:
+        self._retry = None
+        self.flush()
 
     def _has_room(self) -> None:
         if self.flush() or not self.outbox.waiting or self._loop is None:
             return
         # There is room, but less than the next message takes, or another agent is just writing.
         self._stop_watching()
-        self._retry = self._loop.call_later(_RETRY, self.flush)
+        self._look_again()
 
     def _stop_watching(self) -> None:
         if self._watched < 0:
@@ -135,7 +145,7 @@ class Delivery:
         if self._reopen is None or self._loop is None or self._loop.time() - self._looked_at < _REOPEN:
             return
         self._looked_at = self._loop.time()
-        if self.outbox.queue is not None and not _was_removed(self.outbox.queue):
+        if self.outbox.queue is not None and not self.outbox.queue.removed:
             return
         self._leave_queue()
         try:
@@ -156,11 +166,3 @@ class Delivery:
         if self._reopened is not None:
             self._reopened.close()
             self._reopened = None
-
-
-def _was_removed(queue: MessageQueue) -> bool:
-    """Whether a queue has no name any more: no recorder will find it again."""
-    try:
-        return os.fstat(queue.fileno()).st_nlink == 0
-    except (OSError, QueueError):
-        return True

@@ -5,37 +5,31 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ferret.queue import (
-    MemoryQueue,
     MessageQueue,
     MessageTooLongError,
-    PosixQueue,
     Queued,
     QueueEmptyError,
     QueueError,
     QueueFullError,
-    QueueLimits,
 )
 
-
-def make_queue(kind: str, slots: int = 10, slot_size: int = 256) -> MessageQueue:
-    """A fresh queue of that kind."""
-    if kind == "memory":
-        return MemoryQueue(slots)
-    return PosixQueue.create(f"/ferret-test-{os.getpid()}-{os.urandom(4).hex()}", QueueLimits(slots, slot_size))
-
-
-KINDS = ["memory", pytest.param("posix", marks=pytest.mark.mqueue)]
+MakeQueue = Callable[..., MessageQueue]
+KINDS = [
+    "memory",
+    pytest.param("posix", marks=pytest.mark.mqueue),
+    pytest.param("redis", marks=pytest.mark.redis),
+]
 
 
 @pytest.fixture(params=KINDS)
-def queue(request: pytest.FixtureRequest) -> Iterator[MessageQueue]:
+def queue(request: pytest.FixtureRequest, make_queue: MakeQueue) -> Iterator[MessageQueue]:
     with make_queue(request.param) as made:
         yield made
 
@@ -73,7 +67,7 @@ def test_what_is_put_at_once_is_taken_at_once(queue: MessageQueue) -> None:
     assert queue.depth == 0
 
 
-def test_of_many_those_before_one_that_never_fits_are_put() -> None:
+def test_of_many_those_before_one_that_never_fits_are_put(make_queue: MakeQueue) -> None:
     with make_queue("posix", slots=3, slot_size=64) as queue:
         messages = [b"M1" + bytes(50), bytes(100), bytes(1000), b"M4"]
         assert queue.put_many(messages) == 2
@@ -83,9 +77,11 @@ def test_of_many_those_before_one_that_never_fits_are_put() -> None:
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.lists(st.binary(max_size=600), max_size=8), max_size=6), st.booleans())
+@given(batches=st.lists(st.lists(st.binary(max_size=600), max_size=8), max_size=6), at_once=st.booleans())
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_put_at_once_comes_out_once_and_in_order(kind: str, batches: list[list[bytes]], at_once: bool) -> None:
+def test_what_is_put_at_once_comes_out_once_and_in_order(
+    make_queue: MakeQueue, kind: str, batches: list[list[bytes]], at_once: bool
+) -> None:
     with make_queue(kind) as queue:
         for batch in batches:
             out, rest = [], list(batch)
@@ -199,7 +195,9 @@ operations = st.lists(
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=operations)
-def test_it_behaves_like_a_sorted_list(kind: str, operations: list[tuple[str, bytes, int]]) -> None:
+def test_it_behaves_like_a_sorted_list(
+    make_queue: MakeQueue, kind: str, operations: list[tuple[str, bytes, int]]
+) -> None:
     model: list[Queued] = []
     with make_queue(kind, slots=8, slot_size=64) as queue:
         for operation, octets, priority in operations:
