@@ -99,9 +99,17 @@ class Scene:
 
     async def lose_s1(self) -> None:
         """The S1 association is lost; afterwards it is up again."""
+        self.end_s1()
+        await self.until_s1()
+
+    def end_s1(self) -> None:
+        """The MME ends the S1 association."""
         link = self.core.nfs[Role.MME].node.links[Interface.S1_MME]
         assert isinstance(link, S1apLink)
         link.end(self.lab.places.address(Role.ENB))
+
+    async def until_s1(self) -> None:
+        """The base station has noticed, and has set up S1 again."""
         await self.station.until(lambda: self.station.enb.state is not S1State.UP)
         await self.station.until(lambda: self.station.enb.state is S1State.UP)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.sctp
 BOB = "sip:bob@remote.example"
 MOMENTS = range(1, 76)  # a call is established after some 65 messages
+MOMENTS_OF_TWO = range(1, 131, 3)  # between two devices, after some 120
+S1_MOMENTS = range(3, 66, 9)
 HOLD_MOMENTS = range(1, 16)  # a hold takes 17
 
 
@@ -82,14 +84,57 @@ def test_a_call_may_end_at_any_moment(play: Play, way: str, who: str) -> None:
     play(act)
 
 
-async def _nothing_left(scene: Scene, device: Device) -> None:
+@pytest.mark.parametrize("who", ["caller", "called"])
+def test_a_call_between_two_devices_may_end_at_any_moment(play: Play, who: str) -> None:
+    async def act(scene: Scene) -> None:
+        one, other = await scene.registered(0), await scene.registered(1)
+        assert one.sip is not None
+        assert other.sip is not None
+        caller, called, moment = one.sip, other.sip, Moment(scene)
+        called.told = lambda event: called.answer(event.call) if isinstance(event, Ringing) else None
+        for messages in MOMENTS_OF_TWO:
+            call = caller.call(scene.uri(1))
+            moment.after(messages, lambda c=call: _hang_up(caller if who == "caller" else called, c))  # type: ignore[misc]
+            await scene.core.until(lambda: not moment.left or _is_established(caller))
+            moment.left = 0
+            _hang_up(caller, call)
+            await caller.wait_for(Ended)
+            await _nothing_left(scene, one, other)
+
+    play(act)
+
+
+@pytest.mark.parametrize("way", ["from the device", "to the device"])
+def test_s1_may_be_lost_at_any_moment_of_a_call(play: Play, way: str) -> None:
+    async def act(scene: Scene) -> None:
+        device = await scene.registered()
+        assert device.sip is not None
+        sip, moment = device.sip, Moment(scene)
+        outgoing = way == "from the device"
+        caller, called = (sip, scene.remote) if outgoing else (scene.remote, sip)
+        called.told = lambda event: called.answer(event.call) if isinstance(event, Ringing) else None
+        for messages in S1_MOMENTS:
+            call = caller.call(BOB if outgoing else scene.uri())
+            moment.after(messages, scene.end_s1)
+            await scene.core.until(lambda: not moment.left or _is_established(caller))
+            if not moment.left:
+                await scene.until_s1()
+            moment.left = 0
+            _hang_up(caller, call)
+            await caller.wait_for(Ended, within=10.0)
+            await _nothing_left(scene, device)
+
+    play(act)
+
+
+async def _nothing_left(scene: Scene, *devices: Device) -> None:
     """No call, no bearer, no session of a call anywhere."""
-    assert device.sip is not None
-    agents = (device.sip.agent, scene.remote.agent)
-    await scene.core.until(lambda: not any(one.calls for one in agents) and not device.dedicated_bearers())
-    await scene.without_bearers(device)
-    await scene.core.until(lambda: scene.core.leftovers()["P-CSCF"] == {"registrations": 1})
-    await scene.core.until(lambda: scene.core.leftovers()["PCRF"] == {"gx_sessions": 2})
+    agents = [scene.remote.agent, *(one.sip.agent for one in devices if one.sip is not None)]
+    await scene.core.until(lambda: not any(one.calls for one in agents))
+    for device in devices:
+        await scene.without_bearers(device)
+    await scene.core.until(lambda: scene.core.leftovers()["P-CSCF"] == {"registrations": len(devices)})
+    await scene.core.until(lambda: scene.core.leftovers()["PCRF"] == {"gx_sessions": 2 * len(devices)})
 
 
 @pytest.mark.parametrize("who", ["who holds", "who is held"])

@@ -9,7 +9,7 @@ import pytest
 
 from ferret.records.message import Role
 from ferret_core.driver.links.diameter_link import DiameterLink
-from ferret_core.ua import Registered
+from ferret_core.ua import Ended, Registered
 from ferret_core.ua.packets import Datagram
 
 if TYPE_CHECKING:
@@ -49,6 +49,23 @@ def test_a_call_to_a_device_whose_s1_was_lost_is_paged_once_s1_is_back(play: Pla
         await scene.call(scene.remote, device.sip, scene.uri())
         assert "Paging" in scene.spoken[Role.MME]
         assert len(device.dedicated_bearers()) == 1
+
+    play(act)
+
+
+@pytest.mark.parametrize("who", ["device", "remote"])
+def test_either_may_hang_up_while_s1_is_lost(play: Play, who: str) -> None:
+    async def act(scene: Scene) -> None:
+        device = await scene.registered()
+        assert device.sip is not None
+        name = await scene.call(device.sip, scene.remote, BOB)
+        scene.end_s1()
+        (device.sip if who == "device" else scene.remote).hang_up(name)
+        await scene.until_s1()
+        for one in (device.sip, scene.remote):
+            await one.wait_for(Ended, within=10.0)
+        await scene.without_bearers(device)
+        assert scene.core.leftovers()["P-CSCF"] == {"registrations": 1}
 
     play(act)
 

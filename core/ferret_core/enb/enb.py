@@ -362,7 +362,9 @@ class Enb(NetworkFunction):
         if message.ie(IeId.UE_RADIO_CAPABILITY) is None:
             capability = s1ap.ue_capability_info_indication(**ids, ue_radio_capability=_RADIO_CAPABILITY)
             outputs.append(self._to_mme(capability))
-        return (*outputs, *self._deliver(connection, message))
+        outputs += self._deliver(connection, message)
+        connection.ue.keep_bearers({erab.ebi for erab in set_up})
+        return outputs
 
     def _set_up_erab(self, connection: Connection, erab: Erab) -> Erab:
         if erab.tunnel is None:

@@ -163,7 +163,12 @@ class Ue:
             raise LocalMisuseError("a SERVICE REQUEST needs the device's keys")
         return self.security.protect_service_request()
 
-    # What the network sends.
+    # What the base station and the network say.
+
+    def keep_bearers(self, with_radio: set[int]) -> None:
+        """The base station has set these up: the network has no others (TS 24.301 clauses 5.6.1.4 and 6.4.4.6)."""
+        if self.state is EmmState.REGISTERED:
+            self.esm.release(with_radio)
 
     def receive(self, nas_pdu: bytes) -> NasOutput:
         """Take a NAS-PDU. Never raises for what the network sent: that is discarded, and noted."""
