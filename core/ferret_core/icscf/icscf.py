@@ -6,27 +6,25 @@ any other initial request -> LIR; LIA -> request to the S-CSCF
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from ferret.errors import ConfigError, DecodeError
+from ferret.errors import DecodeError
 from ferret.protocols import diameter, sip
 from ferret.protocols.diameter.constants import CxResult, ResultCode
 from ferret.records.message import Interface, Role
+from ferret_core.cscf import Cscf
 from ferret_core.icscf import cx
 from ferret_core.icscf.cx import UserAuthorization
-from ferret_core.nf import Failed, Input, Note, Output, Peer, PeerLost, Received, Send
+from ferret_core.nf import Note, Output, Peer, Received, Send
 from ferret_core.sip_names import split_address
-from ferret_core.sip_policy import Policy, Way, policy_from
-from ferret_core.sip_proxy import Branch, Context, Phase, SipProxy
+from ferret_core.sip_policy import Policy, Way
+from ferret_core.sip_proxy import Branch, Context, Phase
 
 # An I-CSCF leaves the path of what it has passed on (clause 5.3.2.1), and of registrations anyway.
 DEFAULT: Final = Policy(record_route_methods=())
-
-_KEYS = frozenset({"profile", "names", "peers", "scscfs"})
-_PROFILE_KEYS = frozenset({"sip", "cx"})
 
 # What the HSS says no with, and what the caller is told (clauses 5.3.1.2 and 5.3.2.1).
 _REFUSALS: Final[Mapping[tuple[Way, int], tuple[int, str]]] = {
@@ -49,7 +47,7 @@ class Waiting:
     request: sip.Message  # as it will go on
 
 
-class Icscf(SipProxy):
+class Icscf(Cscf):
     """One I-CSCF.
 
     `import_context` takes
@@ -61,6 +59,8 @@ class Icscf(SipProxy):
     """
 
     role = Role.ICSCF
+    context_keys = frozenset({"scscfs"})
+    profile_keys = frozenset({"cx"})
 
     def __init__(self, *, address: str, random: Random) -> None:
         super().__init__(address=address, random=random, policy=DEFAULT)
@@ -70,41 +70,19 @@ class Icscf(SipProxy):
         self.token = 0
         self._session = random.getrandbits(32)
 
-    def receive(self, event: Input, now: float) -> Sequence[Output]:
-        """Take a SIP message, an answer on Cx, or the news that an answer will not come."""
-        match event:
-            case Received(message=sip.Message() as message):
-                return self._receive_sip(event, message, now)
-            case Received(message=diameter.Message() as message) if message.is_request:
-                answer = diameter.answer(message, diameter.avp.RESULT_CODE(ResultCode.COMMAND_UNSUPPORTED), error=True)
-                return [Send(event.interface, event.peer, answer, reply_to=event.transaction)]
-            case Received(message=diameter.Message() as message):
-                return self._answer_arrived(event.transaction, message)
-            case Failed():
-                return self._answer_arrived(event.token, None)
-            case PeerLost():
-                return [Note("peer_lost", {"interface": str(event.interface), "reason": event.reason})]
-        return [Note("message_of_another_interface", {"interface": str(event.interface)})]
+    def _asked_on_diameter(self, event: Received, request: diameter.Message, now: float) -> list[Output]:
+        answer = diameter.answer(request, diameter.avp.RESULT_CODE(ResultCode.COMMAND_UNSUPPORTED), error=True)
+        return [Send(event.interface, event.peer, answer, reply_to=event.transaction)]
 
-    def import_context(self, context: Mapping[str, object], now: float) -> Sequence[Output]:
-        """Take over configuration; see the class."""
-        unknown = sorted(set(context) - _KEYS)
-        if unknown:
-            raise ConfigError(f"the I-CSCF knows no context {', '.join(unknown)}")
-        try:
-            self._import(dict(context))
-        except (TypeError, LookupError, AttributeError, ValueError) as error:
-            raise ConfigError(f"context for the I-CSCF that cannot be read: {error!r}") from error
-        return []
+    def _answered_on_diameter(
+        self, token: int, answer: diameter.Message | None, reason: str, now: float
+    ) -> list[Output]:
+        return self._answer_arrived(token, answer)
 
-    def _import(self, context: dict[str, Any]) -> None:
-        self.names.add(context.get("names", {}), context.get("peers", {}))
-        profile = context.get("profile", {})
-        unknown = sorted(set(profile) - _PROFILE_KEYS)
-        if unknown:
-            raise ConfigError(f"an I-CSCF profile has no {', '.join(unknown)}")
-        self.policy = policy_from(profile.get("sip", {}), self.policy)
+    def _take_profile(self, profile: Mapping[str, Any]) -> None:
         self.cx = self.cx.changed(profile.get("cx", {}))
+
+    def _take_context(self, context: Mapping[str, Any], now: float) -> None:
         self.scscfs = tuple(str(uri) for uri in context.get("scscfs", self.scscfs))
 
     def leftovers(self) -> Mapping[str, int]:

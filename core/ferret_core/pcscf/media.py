@@ -199,19 +199,15 @@ def release(pcscf: Pcscf, leg: Leg) -> list[Output]:
     return [ask(pcscf, leg, message, lambda _: [])]
 
 
-def answer_arrived(pcscf: Pcscf, event: Received, answer: diameter.Message, now: float) -> list[Output]:
-    """AAA or STA. A refused authorisation is told, and the call goes on without: the PCRF decides about bearers."""
-    held = pcscf.held.pop(event.transaction, None)
+def answer_arrived(pcscf: Pcscf, token: int, answer: diameter.Message | None, reason: str, now: float) -> list[Output]:
+    """AAA or STA; None: there is none. Without authorisation the call goes on: the PCRF decides about bearers."""
+    held = pcscf.held.pop(token, None)
     if held is None:
-        return [Note("rx_answer_to_nothing", {})]
+        return [Note("rx_answer_to_nothing", {})] if answer is not None else []
+    if answer is None:
+        return _decided(held, False, reason, now)
     accepted = diameter.summarise(answer).accepted is not False
     return _decided(held, accepted, diameter.result_of(answer), now)
-
-
-def no_answer(pcscf: Pcscf, token: int, reason: str, now: float) -> list[Output]:
-    """The PCRF never answered."""
-    held = pcscf.held.pop(token, None)
-    return [] if held is None else _decided(held, False, reason, now)
 
 
 def _decided(held: Held, accepted: bool, result: object, now: float) -> list[Output]:

@@ -6,29 +6,25 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from ferret.errors import ConfigError
 from ferret.protocols import diameter, sip
 from ferret.records.message import Interface, Role
 from ferret_core import rx
-from ferret_core.nf import Failed, Input, Note, Output, Peer, PeerLost, Received
+from ferret_core.cscf import Cscf
+from ferret_core.nf import Output, Peer, Received
 from ferret_core.pcscf import in_dialog, media, originating, registration, signalling_flow, terminating
 from ferret_core.pcscf.policy import DEFAULT
 from ferret_core.pcscf.registration import Registration
 from ferret_core.sip_names import DEFAULT_PORT, split_address, with_port
-from ferret_core.sip_policy import Way, policy_from
-from ferret_core.sip_proxy import Branch, Carriage, Context, SipProxy
+from ferret_core.sip_policy import Way
+from ferret_core.sip_proxy import Branch, Carriage, Context
 from ferret_core.sip_timers import Timers, earliest
 
-_KEYS = frozenset({"profile", "names", "peers", "registrations", "dialogs"})
-_PROFILE_KEYS = frozenset(
-    {"sip", "visited_network_id", "integrity_protected", "keeps_keys", "rx", "rx_identity", "rx_registration"}
-)
 DEFAULT_EXPIRES = 600000  # seconds (TS 24.229 clause 5.1.1.2.1)
 _WITHOUT_DIALOG = frozenset({408, 481})  # to a request inside a dialog: there is none any more (RFC 3261 12.2.1.2)
 _TRANSPORTS = {"UDP": 1, "TCP": 2, "TLS": 3}
 
 
-class Pcscf(SipProxy):
+class Pcscf(Cscf):
     """One P-CSCF.
 
     `import_context` takes
@@ -47,6 +43,10 @@ class Pcscf(SipProxy):
     """
 
     role = Role.PCSCF
+    context_keys = frozenset({"registrations", "dialogs"})
+    profile_keys = frozenset(
+        {"visited_network_id", "integrity_protected", "keeps_keys", "rx", "rx_identity", "rx_registration"}
+    )
 
     def __init__(self, *, address: str, random: Random) -> None:
         super().__init__(address=address, random=random, policy=DEFAULT)
@@ -67,39 +67,15 @@ class Pcscf(SipProxy):
         self.sessions = 0
         self._session = random.getrandbits(32)
 
-    def receive(self, event: Input, now: float) -> Sequence[Output]:
-        """Take a SIP message, an answer or a request on Rx, or the news that an answer will not come."""
-        match event:
-            case Received(message=sip.Message() as message):
-                return self._receive_sip(event, message, now)
-            case Received(message=diameter.Message() as message) if message.is_request:
-                return media.asked(self, event, message)
-            case Received(message=diameter.Message() as message):
-                return media.answer_arrived(self, event, message, now)
-            case Failed():
-                return media.no_answer(self, event.token, event.reason, now)
-            case PeerLost():
-                return [Note("peer_lost", {"interface": str(event.interface), "reason": event.reason})]
-        return [Note("message_of_another_interface", {"interface": str(event.interface)})]
+    def _asked_on_diameter(self, event: Received, request: diameter.Message, now: float) -> list[Output]:
+        return media.asked(self, event, request)
 
-    def import_context(self, context: Mapping[str, object], now: float) -> Sequence[Output]:
-        """Take over configuration, registrations and calls; see the class."""
-        unknown = sorted(set(context) - _KEYS)
-        if unknown:
-            raise ConfigError(f"the P-CSCF knows no context {', '.join(unknown)}")
-        try:
-            self._import(dict(context), now)
-        except (TypeError, LookupError, AttributeError, ValueError) as error:
-            raise ConfigError(f"context for the P-CSCF that cannot be read: {error!r}") from error
-        return []
+    def _answered_on_diameter(
+        self, token: int, answer: diameter.Message | None, reason: str, now: float
+    ) -> list[Output]:
+        return media.answer_arrived(self, token, answer, reason, now)
 
-    def _import(self, context: dict[str, Any], now: float) -> None:
-        self.names.add(context.get("names", {}), context.get("peers", {}))
-        profile = context.get("profile", {})
-        unknown = sorted(set(profile) - _PROFILE_KEYS)
-        if unknown:
-            raise ConfigError(f"a P-CSCF profile has no {', '.join(unknown)}")
-        self.policy = policy_from(profile.get("sip", {}), self.policy)
+    def _take_profile(self, profile: Mapping[str, Any]) -> None:
         self.visited_network = profile.get("visited_network_id", self.visited_network)
         self.integrity_protected = profile.get("integrity_protected", self.integrity_protected)
         self.keeps_keys = profile.get("keeps_keys", self.keeps_keys)
@@ -108,6 +84,8 @@ class Pcscf(SipProxy):
             self.rx_registration = signalling_flow.form_of(profile["rx_registration"])
         if "rx" in profile:
             self.rx = None if profile["rx"] is None else rx.profile_of(profile["rx"])
+
+    def _take_context(self, context: Mapping[str, Any], now: float) -> None:
         for one in context.get("registrations", ()):
             ue = with_port(str(one["ue_address"]))
             registration = Registration(

@@ -7,26 +7,24 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from ferret.errors import ConfigError
 from ferret.protocols import diameter, sip
 from ferret.protocols.diameter import Command, avp
 from ferret.records.message import Interface, Role
-from ferret_core.nf import Failed, Input, Note, Output, Peer, PeerLost, Received, Send
+from ferret_core.cscf import Cscf
+from ferret_core.nf import Output, Peer, Received, Send
 from ferret_core.scscf import cx, in_dialog, originating, reg_event, registrar, terminating
 from ferret_core.scscf.policy import DEFAULT, CxProfile, RegistrarHabits, changed
 from ferret_core.scscf.reg_event import Subscription
 from ferret_core.scscf.registrar import Binding, Subscriber, Waiting
 from ferret_core.sip_names import split_address
-from ferret_core.sip_policy import Way, filled, policy_from
-from ferret_core.sip_proxy import Branch, Context, SipProxy
+from ferret_core.sip_policy import Way, filled
+from ferret_core.sip_proxy import Branch, Context
 from ferret_core.sip_timers import Timers, earliest
 
-_KEYS = frozenset({"profile", "names", "peers", "registrations"})
-_PROFILE_KEYS = frozenset({"sip", "registrar", "cx"})
 _NUMBER = re.compile(r"\+?[\d\-.()]{3,24}\Z", re.ASCII)
 
 
-class Scscf(SipProxy):
+class Scscf(Cscf):
     """One S-CSCF.
 
     `import_context` takes
@@ -39,6 +37,8 @@ class Scscf(SipProxy):
     """
 
     role = Role.SCSCF
+    context_keys = frozenset({"registrations"})
+    profile_keys = frozenset({"registrar", "cx"})
 
     def __init__(self, *, address: str, random: Random) -> None:
         super().__init__(address=address, random=random, policy=DEFAULT)
@@ -54,41 +54,19 @@ class Scscf(SipProxy):
         self._session = random.getrandbits(32)
         self._sessions = 0
 
-    def receive(self, event: Input, now: float) -> Sequence[Output]:
-        """Take a SIP message, an answer or a request on Cx, or the news that an answer will not come."""
-        match event:
-            case Received(message=sip.Message() as message):
-                return self._receive_sip(event, message, now)
-            case Received(message=diameter.Message() as message) if message.is_request:
-                return self._asked_by_hss(event, message)
-            case Received(message=diameter.Message() as message):
-                return registrar.answer_arrived(self, event.transaction, message, now)
-            case Failed():
-                return registrar.answer_arrived(self, event.token, None, now)
-            case PeerLost():
-                return [Note("peer_lost", {"interface": str(event.interface), "reason": event.reason})]
-        return [Note("message_of_another_interface", {"interface": str(event.interface)})]
+    def _asked_on_diameter(self, event: Received, request: diameter.Message, now: float) -> list[Output]:
+        return self._asked_by_hss(event, request)
 
-    def import_context(self, context: Mapping[str, object], now: float) -> Sequence[Output]:
-        """Take over configuration and registrations; see the class."""
-        unknown = sorted(set(context) - _KEYS)
-        if unknown:
-            raise ConfigError(f"the S-CSCF knows no context {', '.join(unknown)}")
-        try:
-            self._import(dict(context), now)
-        except (TypeError, LookupError, AttributeError, ValueError) as error:
-            raise ConfigError(f"context for the S-CSCF that cannot be read: {error!r}") from error
-        return []
+    def _answered_on_diameter(
+        self, token: int, answer: diameter.Message | None, reason: str, now: float
+    ) -> list[Output]:
+        return registrar.answer_arrived(self, token, answer, now)
 
-    def _import(self, context: dict[str, Any], now: float) -> None:
-        self.names.add(context.get("names", {}), context.get("peers", {}))
-        profile = context.get("profile", {})
-        unknown = sorted(set(profile) - _PROFILE_KEYS)
-        if unknown:
-            raise ConfigError(f"an S-CSCF profile has no {', '.join(unknown)}")
-        self.policy = policy_from(profile.get("sip", {}), self.policy)
+    def _take_profile(self, profile: Mapping[str, Any]) -> None:
         self.habits = changed(self.habits, profile.get("registrar", {}))
         self.cx = changed(self.cx, profile.get("cx", {}))
+
+    def _take_context(self, context: Mapping[str, Any], now: float) -> None:
         for one in context.get("registrations", ()):
             impus = tuple(cx.Identity(str(uri), False) for uri in one["impus"])
             impi = str(one.get("impi") or impus[0].uri)
