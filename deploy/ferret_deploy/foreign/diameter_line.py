@@ -7,7 +7,8 @@ it is unanswered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from time import monotonic
@@ -40,7 +41,9 @@ from ferret.transport.tcp import TcpConnection, TcpServer
 from ferret_core.driver.links.timer import Timer
 from ferret_deploy.foreign.line import Answered, Asked, Hearing, Line, Remarked, Unanswered, unheard
 
+_OPTIONAL: Final = 3.0  # seconds for connections that the recording does not show
 _AGAIN: Final = 1.0  # seconds between attempts to connect
+_WITHOUT_POLICY: Final = frozenset({Role.PGW, Role.PCSCF})  # PCC is an option (TS 23.203 clause 4.1)
 _ATTEMPT: Final = 5.0  # seconds for one
 
 
@@ -124,22 +127,24 @@ class DiameterLine(Line):
         self._why = "nothing came of it"
 
     async def start(self) -> None:
-        """Listen and connect; wait until every stand-in has a connection. Raises ConfigError where one has none."""
+        """Listen and connect; wait until every stand-in has a connection.
+
+        Raises ConfigError where one has none that the target cannot be without.
+        """
         for role in sorted(self._around):
             await self._listen(role)
-            if role in self._required:
-                self._spawn(role)
+            self._spawn(role)
+        with suppress(TimeoutError):
+            await self._opened(self._around, min(_OPTIONAL, self.times.wait))
         try:
-            async with asyncio.timeout(self.times.wait):
-                while not self._all_open():
-                    self._changed.clear()
-                    await self._changed.wait()
+            await self._opened(self._required, self.times.wait)
         except TimeoutError:
             missing = ", ".join(sorted(role for role in self._required if not self._is_open(role)))
-            raise ConfigError(
-                f"no Diameter connection between {self.target.role} {Endpoint(self.target.address, self._port)} "
-                f"and FERRET's {missing}: {self._why}"
-            ) from None
+            where = Endpoint(self.target.address, self._port)
+            fault = f"no Diameter connection between {self.target.role} {where} and FERRET's {missing}: {self._why}"
+            if self.target.role not in _WITHOUT_POLICY:
+                raise ConfigError(fault) from None
+            self.hearing(Remarked(fault))
 
     async def stop(self) -> None:
         """Leave and close everything."""
@@ -238,8 +243,12 @@ class DiameterLine(Line):
         known = self._connections.get(role)
         return known is not None and known.peer.is_open
 
-    def _all_open(self) -> bool:
-        return all(self._is_open(role) for role in self._required)
+    async def _opened(self, roles: Collection[Role], within: float) -> None:
+        """Wait until these stand-ins have their connections. Raises TimeoutError."""
+        async with asyncio.timeout(within):
+            while not all(self._is_open(role) for role in roles):
+                self._changed.clear()
+                await self._changed.wait()
 
     # What comes on them.
 
