@@ -140,6 +140,9 @@ class SipProxy(NetworkFunction):
         fault = _fault(message)
         if fault:
             return [] if message.method == "ACK" else [self._reply(event, message, *fault)]
+        wanted = _not_understood(message)
+        if wanted:
+            return [self._reply(event, message, 420, "Bad Extension", (("Unsupported", ", ".join(wanted)),))]
         key = server_key(message)
         known = self._contexts.get(key)
         if message.method == "ACK" and known is not None and known.phase is not Phase.ACCEPTED:
@@ -376,9 +379,16 @@ class SipProxy(NetworkFunction):
         context.phase = Phase.REFUSED
         return [self._own_answer(context, status, reason)]
 
-    def _reply(self, event: Received, request: sip.Message, status: int, reason: str) -> Send:
+    def _reply(
+        self,
+        event: Received,
+        request: sip.Message,
+        status: int,
+        reason: str,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> Send:
         """Answer a request of which no context is made."""
-        answer = sip.respond(request, status, reason, to_tag=self._token(), headers=self._server_header())
+        answer = sip.respond(request, status, reason, to_tag=self._token(), headers=(*headers, *self._server_header()))
         return Send(event.interface, event.peer, answer)
 
     def _server_header(self) -> tuple[tuple[str, str], ...]:
@@ -516,12 +526,21 @@ def _fault(request: sip.Message) -> tuple[int, str] | None:
     return None
 
 
+def _not_understood(request: sip.Message) -> list[str]:
+    """What Proxy-Require wants of every proxy and we know nothing of (clause 16.3 step 5)."""
+    if request.method in ("ACK", "CANCEL"):
+        return []
+    wanted = [tag.strip() for value in request.values("Proxy-Require") for tag in value.split(",")]
+    return [tag for tag in wanted if tag and tag.lower() not in _UNDERSTOOD]
+
+
 def _preference(branch: Branch) -> tuple[int, int]:
     """Which refusal is best (clause 16.7 step 6): 6xx, then the lowest class; 503 never if there is another."""
     status = branch.final.status if branch.final else 699
     return (0 if status >= 600 else 9 if status == 503 else status // 100, status)
 
 
+_UNDERSTOOD = frozenset({"sec-agree", "privacy", "path"})  # RFC 3329, RFC 3323, RFC 3327
 _P, _I = Phase, Incident
 TABLE: dict[tuple[Phase, Incident], tuple[Phase, Handler]] = {
     (_P.PROCEEDING, _I.PROVISIONAL): (_P.PROCEEDING, SipProxy._take_provisional),

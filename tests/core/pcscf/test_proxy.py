@@ -283,6 +283,15 @@ def test_a_request_that_is_wrong_is_refused(pcscf: Pcscf) -> None:
     assert [name for name, _ in _sent(pcscf.receive(_gm(other), 0.0))] == ["400 (INVITE)"]
 
 
+def test_what_a_proxy_must_do_and_cannot_is_refused(pcscf: Pcscf) -> None:
+    """RFC 3261 clause 16.3 step 5. A CANCEL is not asked what it wants."""
+    wishes = ("Proxy-Require", "sec-agree, nobody-knows, privacy, nor-this")
+    answer = next(one.message for one in pcscf.receive(_gm(_request("INVITE", wishes)), 0.0) if isinstance(one, Send))
+    assert isinstance(answer, sip.Message)
+    assert (answer.status, answer.values("Unsupported")) == (420, ("nobody-knows", "nor-this"))
+    assert _sent(pcscf.receive(_gm(_request("CANCEL", wishes)), 0.1)) == [("481 (CANCEL)", Role.UE)]
+
+
 def test_an_answer_from_before_our_time_follows_its_via(pcscf: Pcscf) -> None:
     answer = _answer(_request("BYE").prepend("Via", "SIP/2.0/UDP 172.22.0.21;branch=z9hG4bKold"), 200)
     assert _sent(pcscf.receive(_mw(answer), 0.0)) == [("200 (BYE)", Role.UE)]
