@@ -190,6 +190,16 @@ def test_a_stranger_in_a_dialog_is_told_so(play: Play) -> None:
     play(act, ("481",))
 
 
+def test_what_no_proxy_can_do_is_refused_with_420(play: Play) -> None:
+    """Proxy-Require (RFC 3261 clause 16.3); the response says in Unsupported what it is."""
+
+    async def act(stage: Stage) -> None:
+        async with stage.ue("requirer", 0) as process:
+            await succeeded(process)
+
+    play(act, ("420",))
+
+
 def test_tshark_finds_nothing_wrong_in_what_we_sent(wire: Wire, ledger: Ledger) -> None:
     reading = wire.read()
     ledger.count(reading)
