@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ferret.protocols.summary import Kind
 from ferret.records.holes import Hole, Holes
 from ferret.records.message import SignallingMessage
+from ferret.records.quality import assess
 from ferret.records.services import ATTACH, CONTEXT_SERVICES, MAKING_BEARERS, VIDEO, VOLTE, Instance
 from ferret.records.sip_legs import Boundary
 
@@ -64,13 +64,8 @@ class Recording:
 
     @property
     def quality(self) -> float:
-        """The share of its messages, from 0 to 1, that are whole and, if requests, answered."""
-        answered = {entry.message.answers for entry in self.entries}
-        good = sum(
-            not message.captured.flaws and (message.kind is not Kind.REQUEST or message.index in answered)
-            for message in self.messages
-        )
-        return good / len(self.entries) if self.entries else 1.0
+        """How good it is, from 0 to 1; `ferret.records.quality` says what that is made of."""
+        return assess(self).value
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import hashlib
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -20,6 +20,7 @@ from ferret.logs import configure
 from ferret.queue import MessageQueue, open_for_recorder
 from ferret.records.journal import Journal
 from ferret.records.message import CapturedMessage
+from ferret.records.quality import assess
 from ferret.records.recorder import Capture
 from ferret.records.recording import Recording
 from ferret_agents.commands.overview import damage_lines
@@ -162,6 +163,7 @@ class Outcome:
             "messages": len(recording.entries),
             "context_messages": len(recording.context),
             "quality": round(recording.quality, 4),
+            "quality_of": asdict(assess(recording)),
             "holes": [{"what": h.what, "after": h.after, "agent": h.agent} for h in recording.holes],
         }
 

@@ -15,6 +15,7 @@ from ferret.commands.output import print_json
 from ferret.commands.recordings import key_option, load_recording
 from ferret.errors import ConfigError, RecordError
 from ferret.logs import configure
+from ferret.records.quality import assess
 from ferret.records.recorder import Capture
 from ferret.records.recording import Recording
 from ferret.replay.rules import load_rules
@@ -35,6 +36,10 @@ from ferret_deploy.report import print_result
 @click.option("--journal", type=click.Path(path_type=Path, file_okay=False), help="Journal that holds RECORDING.")
 @key_option()
 @click.option("--rules", type=click.Path(path_type=Path, dir_okay=False), help="Rules for the output check (TOML).")
+@click.option(
+    "--min-quality", default=0.5, show_default=True, type=click.FloatRange(0, 1),
+    help="Refuse recordings whose quality is below that.",
+)  # fmt: skip
 @click.option("--network", default="", metavar="CIDR", help="The /24 for the edge's addresses (default: one of 127/8).")
 @click.option("--running", is_flag=True, help="Use edge NFs that run already at --network (see 'ferret edge').")
 @foreign_options
@@ -49,6 +54,7 @@ def replay_command(
     journal: Path | None,
     key_file: Path | None,
     rules: Path | None,
+    min_quality: float,
     network: str,
     running: bool,
     foreign: ForeignArguments,
@@ -72,7 +78,7 @@ def replay_command(
         raise ConfigError("--running needs --network: where the edge NFs are")
     loaded = load_rules(rules)
     recordings, capture = _recordings(source, journal, key_file)
-    chosen = _chosen(recordings, source, subscriber, service, capture)
+    chosen = good_enough(_chosen(recordings, source, subscriber, service, capture), min_quality, source)
     captured = capture.messages if capture else ()
     with _replay_progress() as progress, private_queue("replay") as queue:
         if foreign.given:
@@ -117,6 +123,18 @@ def _chosen(
                 raise RecordError(f"{source}: {refused}")
             click.echo(f"ferret: {refused}", err=True)
     return whole
+
+
+def good_enough(recordings: Sequence[Recording], limit: float, source: str) -> list[Recording]:
+    """Those whose quality is not below the limit. Raises RecordError where that is none; the others are told."""
+    good = [r for r in recordings if r.quality >= limit]
+    for recording in recordings:
+        if recording not in good:
+            refused = f"{recording.id} is of quality {assess(recording)}; below {limit:g} none is replayed"
+            if not good:
+                raise RecordError(f"{source}: {refused}")
+            click.echo(f"ferret: {refused}", err=True)
+    return good
 
 
 def _keys(subscriber: str, capture: Capture | None) -> set[str]:
