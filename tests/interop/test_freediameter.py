@@ -37,6 +37,7 @@ CAPTURED: Final = ("127.68.0.0/16", "198.18.68.0/24")
 IDENTITY: Final = "agent.ferret.invalid"
 AGENT, PCRF, PGW, PCSCF, LONELY_PGW = (f"198.18.68.{last}" for last in (7, 9, 4, 21, 5))
 CLIENTS: Final = {Role.PGW: PGW, Role.PCSCF: PCSCF}
+NOT_THERE: Final = {"Gx": ("AAR", "STR"), "Rx": ("CCR", "RAR")}
 TC: Final = 0.2  # seconds
 
 
@@ -90,7 +91,7 @@ def _rows(theirs: str, *procedures: str) -> list[Row]:
             ours=str(role),
             interface=interface,
             protocol="Diameter",
-            procedures=procedures,
+            procedures=tuple(one for one in procedures if one not in NOT_THERE.get(interface, ())),
             between=(PCRF if role is Role.PCRF else AGENT, address),
         )
         for role, (address, interface) in between.items()

@@ -15,11 +15,30 @@ _HEAD: Final = """# Interoperability
 
 FERRET's NFs, each on real sockets, against programs that others wrote. The tests in `tests/interop/` start the peers,
 capture what is said and let tshark read it: no malformed packet, no expert error in anything that FERRET sent.
-`make interop` runs them and writes this table; where a peer is missing on a machine, its tests are skipped with a word
-on what to install, and its rows are missing here.
+`make interop` runs them and writes this page; `make test` runs them too. Where a peer is missing on a machine, its
+tests are skipped with a word on what to install, and its rows are missing here.
+
+"passed": the procedures ended as the specifications say on both sides, and nothing was left of the subscribers.
 
 | peer | version | is the | FERRET is the | interface | procedures | messages | result |
 | --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+_TAIL: Final = """
+Devices, base station, EPC and HSS around a peer are FERRET's own: a call through Kamailio is that of an attached device
+with its bearers. Peers that misbehave (TEID 0, late, repeated and lost messages, refusals, connections that break off,
+unknown elements, restarts) are played under a simulated clock in `tests/faults/test_misbehaving_peers.py`.
+
+## What is known of the peers
+
+| peer | what to mind |
+| --- | --- |
+| Kamailio 5.6.3 | `save("route", "location")` of `ims_registrar_scscf` crashes the worker: give all four parameters |
+| | `Rx_AAR_Register` for a contact that has its Rx session already leaves the contact locked: call it once only |
+| | S-CSCF modules need `presence` with a database (text files will do); `cdp` finds peers by host name |
+| go-gtp 0.8.12 | the gateway tester's MME never deletes a session; its SGW and PGW know no Create or Update Bearer |
+| go-diameter 4.1.0 | `s6a_server` puts Service-Selection under 3GPP's vendor identifier: an MME finds no APN |
+| SIPp 3.6.1 | K, OP and RES with a zero octet are cut off there: AKA works with those that have none |
+| freeDiameter 1.2.1 | never listens at loopback addresses; `Port = 5658` is needed for a peer that it calls over TLS |
 """
 
 
@@ -84,7 +103,8 @@ class Ledger:
 
     def page(self) -> str:
         """The whole page."""
-        return _HEAD + "".join(f"{row.line()}\n" for row in self.rows.values())
+        rows = sorted(self.rows.values(), key=lambda row: (row.peer, row.theirs, row.ours, row.interface))
+        return _HEAD + "".join(f"{row.line()}\n" for row in rows) + _TAIL
 
 
 def row(

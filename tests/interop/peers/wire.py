@@ -128,7 +128,9 @@ def captured(file: Path, network: str, *more: str) -> Iterator[Wire]:
 
 def _read(file: Path) -> Reading:
     fields = (*_FIELDS, *_MESSAGES.values())
-    command = ["tshark", "-r", str(file), "-Y", "gtpv2 || diameter || sip || s1ap || gtp", "-T", "fields"]
+    # What the kernel quotes of a datagram that came too late for its socket is cut short, and not ours.
+    wanted = "(gtpv2 || diameter || sip || s1ap || gtp) && !icmp"
+    command = ["tshark", "-r", str(file), "-Y", wanted, "-T", "fields"]
     command += ["-d", "udp.port==9899,sctp", "-o", "tcp.check_checksum:FALSE"]
     for one in fields:
         command += ["-e", one]
