@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from ferret.protocols.gtpv2 import PdnType
 from ferret.records.message import Role
 from ferret.transport.sctp import SctpTransport
 from ferret.transport.udp import UdpTransport
@@ -37,14 +38,33 @@ ADDRESSES: Final = {
     Role.ENB: "10.20.0.30",
     Role.REMOTE: "198.51.100.90",
 }
+IPV6_POOLS: Final = {"ims": "2001:db8:46::/48"}
+IPV6: Final = {
+    **{role: f"2001:db8:10::{number}" for number, role in enumerate((Role.ICSCF, Role.SCSCF, Role.PCSCF), 8)},
+    Role.REMOTE: "2001:db8:90::90",
+}
 PLACES: Final = (
-    PlaceConfig("core", ("10.10.0.0/24",), tuple(POOLS.values())),
+    PlaceConfig("core", ("10.10.0.0/24", "2001:db8:10::/64"), (*POOLS.values(), *IPV6_POOLS.values())),
     PlaceConfig("ran", ("10.20.0.0/24",)),
-    PlaceConfig("internet", ("198.51.100.0/24",)),
+    PlaceConfig("internet", ("198.51.100.0/24", "2001:db8:90::/64")),
 )
+LABS: Final = {
+    "UDP": LabNetwork(Addresses(ADDRESSES, POOLS)),
+    "TCP": LabNetwork(Addresses(ADDRESSES, POOLS), sip_transport="TCP"),
+    "IPv6": LabNetwork(
+        Addresses({**ADDRESSES, **IPV6}, POOLS, IPV6_POOLS, ADDRESSES),
+        ims_pdn_type=PdnType.IPV6,
+    ),
+    "IPv6 and TCP": LabNetwork(
+        Addresses({**ADDRESSES, **IPV6}, POOLS, IPV6_POOLS, ADDRESSES),
+        ims_pdn_type=PdnType.IPV6,
+        sip_transport="TCP",
+    ),
+}
 
 
-def test_a_call_over_a_wan_with_delay(sctp_transport: SctpTransport) -> None:
+@pytest.mark.parametrize("kind", LABS)
+def test_a_call_over_a_wan_with_delay(sctp_transport: SctpTransport, kind: str) -> None:
     far = Impairment(delay=DELAY)
     pairs = (("ran", "core"), ("core", "ran"), ("core", "internet"), ("internet", "core"))
     try:
@@ -52,15 +72,21 @@ def test_a_call_over_a_wan_with_delay(sctp_transport: SctpTransport) -> None:
     except PlaceError as error:
         pytest.skip(f"NOT tested in namespaces: {error}")
     with places:
-        asyncio.run(asyncio.wait_for(_call(places, sctp_transport), 30))
+        asyncio.run(asyncio.wait_for(_call(places, LABS[kind], sctp_transport), 30))
 
 
-async def _call(places: Places, sctp: SctpTransport) -> None:
-    lab = LabNetwork(Addresses(ADDRESSES, POOLS))
+async def _call(places: Places, lab: LabNetwork, sctp: SctpTransport) -> None:
+    far = lab.places.address(Role.REMOTE)
     core = CoreSet(lab, sctp=sctp, network=SgiNetwork(places["core"]), random=lambda role: Random(str(role)))
     enb = Enb(address=ADDRESSES[Role.ENB], random=Random(1), mme=ADDRESSES[Role.MME], plmn=lab.plmn)
     station = EnbDriver(enb, mme=(ADDRESSES[Role.MME], S1AP_PORT), sctp=sctp)
-    remote = RemoteParty("sip:bob@remote.example", lab.sip_address(Role.REMOTE), lab.sip_address(Role.ICSCF), Random(2))
+    remote = RemoteParty(
+        "sip:bob@remote.example",
+        lab.sip_address(Role.REMOTE),
+        lab.sip_address(Role.ICSCF),
+        Random(2),
+        transport=lab.sip_transport,
+    )
     await places["core"].run(core.start())
     await places["ran"].run(station.start())
     await places["internet"].run(remote.start())
@@ -69,7 +95,7 @@ async def _call(places: Places, sctp: SctpTransport) -> None:
     def voice(octets: bytes, source: tuple[str, int]) -> None:
         heard.set_result((octets, source[0], time.monotonic()))
 
-    media = await places["internet"].run(UdpTransport.bind(ADDRESSES[Role.REMOTE], 49000, voice))
+    media = await places["internet"].run(UdpTransport.bind(far, 49000, voice))
     device = Device(Cell(station), lab, lab.subscribers[0], Random(3))
     try:
         await device.attach()
@@ -81,7 +107,7 @@ async def _call(places: Places, sctp: SctpTransport) -> None:
         await remote.wait_for(Ringing)
         remote.answer(name)
         await device.sip.wait_for(Established)
-        sent = device.send(Datagram((device.address, 49000), (ADDRESSES[Role.REMOTE], 49000), b"\x80 voice"))
+        sent = device.send(Datagram((device.address, 49000), (far, 49000), b"\x80 voice"))
         octets, source, at = await asyncio.wait_for(heard, 5)
         assert (octets, source) == (b"\x80 voice", device.address)
         assert 2 * DELAY <= at - sent < 2 * DELAY + 0.5  # base station to core, core to internet

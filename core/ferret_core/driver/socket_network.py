@@ -42,6 +42,7 @@ class SocketNetwork(PacketNetwork):
     async def start(self) -> None:
         """Sockets are opened as they are needed."""
         self._started = True
+        self._streams.start()
 
     def stop(self) -> None:
         """Close every socket."""

@@ -7,7 +7,6 @@ taken: a device opens its own (RFC 5626).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from random import SystemRandom
 from typing import Final
@@ -18,6 +17,7 @@ from ferret.errors import LocalMisuseError
 from ferret.transport import tcp
 from ferret.transport.endpoint import Address, TransportError
 from ferret.transport.tcp import TcpConnection
+from ferret_core.driver.links.tasks import Tasks
 from ferret_core.driver.links.timer import Timer
 from ferret_core.tcp import Closed, Connection, Delivered, Happened, Lost, Segment, TcpStack
 from ferret_core.ua.packets import MTU
@@ -35,7 +35,12 @@ class SocketStreams:
         self._stack = TcpStack(SystemRandom(), mtu=MTU, asked=self._asked)
         self._timer = Timer(self._wake, clock)
         self._sockets: dict[Connection, TcpConnection] = {}
-        self._opening: dict[tuple[Address, Address], asyncio.Task[None]] = {}
+        self._opening: set[tuple[Address, Address]] = set()
+        self._tasks = Tasks()
+
+    def start(self) -> None:
+        """Sockets are opened as they are needed, where this is called."""
+        self._tasks.begin()
 
     def carry(self, packet: bytes) -> None:
         """A UE's packet with TCP in it."""
@@ -45,8 +50,7 @@ class SocketStreams:
     def stop(self) -> None:
         """Close every connection."""
         self._timer.set(None)
-        for task in self._opening.values():
-            task.cancel()
+        self._tasks.cancel()
         for sock in self._sockets.values():
             sock.close()
         self._sockets.clear()
@@ -55,7 +59,8 @@ class SocketStreams:
         """A UE wants to connect: first see whether its peer does."""
         key = (syn.source, syn.destination)
         if key not in self._opening:
-            self._opening[key] = asyncio.ensure_future(self._open(syn))
+            self._opening.add(key)
+            self._tasks.spawn(self._open(syn))
         return True
 
     async def _open(self, syn: Segment) -> None:
@@ -67,7 +72,7 @@ class SocketStreams:
         else:
             self._join(syn, sock)
         finally:
-            self._opening.pop((syn.source, syn.destination), None)
+            self._opening.discard((syn.source, syn.destination))
         self._pump()
 
     def _join(self, syn: Segment, sock: TcpConnection) -> None:

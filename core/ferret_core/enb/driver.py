@@ -19,6 +19,7 @@ from ferret.records.message import Interface, Role
 from ferret.transport.endpoint import Address, TransportError
 from ferret.transport.sctp import PPID_S1AP, SctpAssociation, SctpMessage, SctpOptions, SctpTransport, choose
 from ferret.transport.udp import UdpTransport
+from ferret_core.driver.links.tasks import Tasks
 from ferret_core.enb.enb import Enb, S1State
 from ferret_core.enb.tunnels import Reply
 from ferret_core.enb.ue import Ue
@@ -69,6 +70,7 @@ class EnbDriver:
         self._retry = retry
         self._stopped = False
         self._again: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
         self._udp: UdpTransport | None = None
         self._changed = asyncio.Event()
 
@@ -79,6 +81,7 @@ class EnbDriver:
         Raises TransportError, ConfigError where there is no SCTP, and ProtocolError where the MME refuses.
         """
         self._stopped = False
+        self._tasks.begin()
         if user_plane:
             self._udp = await UdpTransport.bind(self.enb.address, gtpu.PORT, self._datagram)
         try:
@@ -171,7 +174,7 @@ class EnbDriver:
         event = PeerLost(Interface.S1_MME, Peer(Role.MME, self._mme[0]), reason)
         self.perform(self.enb.receive(event, self._clock()))
         if not self._stopped and self._again is None:
-            self._again = asyncio.ensure_future(self._connect_again())
+            self._again = self._tasks.spawn(self._connect_again())
 
     async def _connect_again(self) -> None:
         """Set up S1 anew, however often that takes (TS 36.413 clause 8.7.3)."""

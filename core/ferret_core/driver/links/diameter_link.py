@@ -34,6 +34,7 @@ from ferret.transport.endpoint import TransportError
 from ferret.transport.tcp import TcpConnection, TcpServer
 from ferret_core.driver.links.diameter_tls import DiameterTls
 from ferret_core.driver.links.link import Arrived, Link
+from ferret_core.driver.links.tasks import Tasks
 from ferret_core.driver.links.timer import Timer
 from ferret_core.driver.ports import DIAMETER_PORT, DIAMETER_TLS_PORT
 from ferret_core.nf import Failed, Peer, PeerLost, Received, Send
@@ -97,10 +98,11 @@ class DiameterLink(Link):
         self._tc = tc
         self._stopped = False
         self._waits: dict[Role, asyncio.TimerHandle] = {}  # for Tc
-        self._attempts: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     async def start(self) -> None:
         """Listen, or connect and exchange capabilities."""
+        self._tasks.begin()
         if self._listens:
             self._server = await TcpServer.listen(self._address, self._port, self._accept, tls=self._tls)
             return
@@ -117,8 +119,7 @@ class DiameterLink(Link):
         self._stopped = True
         for wait in self._waits.values():
             wait.cancel()
-        for task in self._attempts:
-            task.cancel()
+        self._tasks.cancel()
         for connection in dict.fromkeys(self._connections.values()):
             connection.close()
         self._connections.clear()
@@ -217,9 +218,7 @@ class DiameterLink(Link):
 
     def _try(self, role: Role) -> None:
         del self._waits[role]
-        task = asyncio.ensure_future(self._open_again(role))
-        self._attempts.add(task)
-        task.add_done_callback(self._attempts.discard)
+        self._tasks.spawn(self._open_again(role))
 
     async def _open_again(self, role: Role) -> None:
         address = next(address for address, served in self._peers.items() if served[0][0] is role)

@@ -7,7 +7,6 @@ that registered over one (RFC 5626: it is the device's flow).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -18,6 +17,7 @@ from ferret.protocols import sip
 from ferret.transport import tcp
 from ferret.transport.endpoint import Address, TransportError
 from ferret.transport.tcp import TcpConnection, TcpServer
+from ferret_core.driver.links.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -44,19 +44,19 @@ class SipStreams:
         self._lost = lost
         self._open: dict[Address, TcpConnection] = {}
         self._waiting: dict[Address, list[sip.Message]] = {}
-        self._opening: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._server: TcpServer | None = None
         self._local = ""
 
     async def start(self, address: str, port: int) -> None:
         """Listen. Raises TransportError."""
         self._local = address
+        self._tasks.begin()
         self._server = await TcpServer.listen(address, port, self._accepted, connection_limit=_CONNECTIONS)
 
     def stop(self) -> None:
         """Close every connection."""
-        for task in self._opening:
-            task.cancel()
+        self._tasks.cancel()
         for connection in self._open.values():
             connection.close()
         self._open.clear()
@@ -86,9 +86,7 @@ class SipStreams:
             return
         waiting.append(message)
         if len(waiting) == 1:
-            task = asyncio.ensure_future(self._connect(peer))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            self._tasks.spawn(self._connect(peer))
 
     async def _connect(self, peer: Address) -> None:
         try:
