@@ -17,6 +17,7 @@ from ferret.protocols import diameter, sip
 from ferret.protocols.summary import Protocol
 from ferret.records.message import Node, Role, SignallingMessage
 from ferret.replay.plan import Plan
+from ferret.transport.endpoint import text
 from ferret_core.mme import recorded_profile as mme_profile
 from ferret_core.pcrf import recording as pcrf_recording
 from ferret_core.pcscf import profile as pcscf_profile
@@ -155,7 +156,7 @@ def sip_peers(plan: Plan, site: Site, messages: Iterable[SignallingMessage]) -> 
             continue
         for node in (message.from_nf, message.to_nf):
             if node.role not in (Role.UE, Role.UNKNOWN):
-                peers[f"{node.address}:{node.port or SIP_PORT}"] = str(node.role)
+                peers[text((node.address, node.port or SIP_PORT))] = str(node.role)
     for role in (Role.PCSCF, Role.SCSCF):
         if role in plan.members:
             peers[f"{site.address(role)}:{SIP_PORT}"] = str(role)
@@ -165,7 +166,7 @@ def sip_peers(plan: Plan, site: Site, messages: Iterable[SignallingMessage]) -> 
 def _transport_address(node: Node, plan: Plan, site: Site) -> str:
     if node.role in plan.members:
         return f"{site.address(node.role)}:{SIP_PORT}"
-    return f"{node.address}:{node.port or SIP_PORT}"
+    return text((node.address, node.port or SIP_PORT))
 
 
 def _diameter(messages: Iterable[SignallingMessage]) -> Iterable[diameter.Message]:

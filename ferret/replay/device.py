@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv6Address
 from typing import Final
 
 from ferret.errors import DecodeError, ProtocolError
-from ferret.protocols import diameter, nas, s1ap
+from ferret.protocols import diameter, gtpv2, nas, s1ap
 from ferret.protocols.diameter import avp
 from ferret.protocols.nas import Direction, MessageType, NasSecurityContext, PdnAddress
 from ferret.protocols.s1ap import Erab, IeId, Tunnel
@@ -34,7 +35,7 @@ class DeviceBearer:
     qci: int = 9
     linked_ebi: int = 0  # of a dedicated bearer: its default bearer
     apn: str = ""
-    address: str = ""  # of a default bearer: the device's IPv4 address
+    address: str = ""  # of a default bearer: the device's IPv4 address, or the IPv6 one where it has no other
 
 
 @dataclass(slots=True)
@@ -50,12 +51,15 @@ class Device:
     unverified: int = 0  # protected NAS messages whose MAC is not what these keys make
     _vectors: list[tuple[bytes, bytes]] = field(default_factory=list, repr=False)  # (RAND, K_ASME)
     _rand: bytes = field(default=b"", repr=False)
+    _prefixes: dict[int, str] = field(default_factory=dict, repr=False)  # IPv6 addresses that a PGW gave, by EBI
 
     def take(self, message: SignallingMessage) -> None:
         """What one recorded message says of the device. Never raises."""
         try:
             if message.name == "AIA":
                 self._take_vectors(diameter.decode(message.octets))
+            elif message.name == "Create Session Response":
+                self._take_session(gtpv2.decode(message.octets))
             elif message.protocol.value == "s1ap":
                 self._take_s1ap(message, s1ap.decode(message.octets))
         except ProtocolError:
@@ -83,6 +87,14 @@ class Device:
             for vector in info.all(avp.E_UTRAN_VECTOR)
             if (rand := vector.value_of(avp.RAND)) and (key := vector.value_of(avp.KASME))
         ]
+
+    def _take_session(self, answer: gtpv2.Message) -> None:
+        """The IPv6 prefix of a PDN connection, of which NAS only has the interface identifier."""
+        paa = answer.view(gtpv2.Paa)
+        for context in answer.bearer_contexts:
+            ebi = context.view(gtpv2.Ebi)
+            if paa is not None and paa.ipv6 and ebi is not None:
+                self._prefixes[ebi.value] = paa.ipv6
 
     def _take_s1ap(self, message: SignallingMessage, pdu: s1ap.Message) -> None:
         downlink = message.from_nf.role is Role.MME
@@ -150,9 +162,16 @@ class Device:
             if apn := esm.get("Access point name"):
                 bearer.apn = nas.decode_apn(apn)
             if address := esm.get("PDN address"):
-                bearer.address = PdnAddress.decode(address).ipv4 or ""
+                bearer.address = self._address(esm.ebi, PdnAddress.decode(address))
         elif esm.type == MessageType.ACTIVATE_DEDICATED_EPS_BEARER_CONTEXT_REQUEST and esm.ebi in self.bearers:
             self.bearers[esm.ebi].linked_ebi = esm.number("Linked EPS bearer identity") or 0
+
+    def _address(self, ebi: int, given: PdnAddress) -> str:
+        """IPv4, else prefix and interface identifier (TS 23.401 clause 5.3.1.2.2); "" where there is no prefix."""
+        prefix = self._prefixes.get(ebi, "")
+        if given.ipv4 or not prefix:
+            return given.ipv4
+        return str(IPv6Address(IPv6Address(prefix).packed[:8] + given.interface_identifier))
 
 
 def _erabs(pdu: s1ap.Message, lists: Iterable[IeId]) -> Iterator[Erab]:

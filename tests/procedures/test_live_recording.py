@@ -134,3 +134,5 @@ def test_calls_over_ipv6_recorded_live_come_out_the_same_at_the_edge(play: Play,
     assert result.verdict is Verdict.SAME
     for one in result.recordings:
         assert one.reconfigured
+        assert not any("not probed" in figure for figure in one.user_plane), one.user_plane
+        assert any("downlink" in figure for figure in one.user_plane)
