@@ -80,6 +80,8 @@ class Flow(NamedTuple):
     type_of_service: int
 
 
+_FRAGMENT = 44
+_EXTENSIONS = frozenset({0, 43, _FRAGMENT, 60})  # IPv6: hop-by-hop options, routing, fragment, destination options
 _PORTED = frozenset({6, 17, 33, 132, 136})  # TCP, UDP, DCCP, SCTP, UDP-Lite
 
 
@@ -91,13 +93,27 @@ def flow_of(packet: bytes) -> Flow | None:
         first = not (packet[6] & 0x1F or packet[7])
     elif len(packet) >= 40 and packet[0] >> 4 == 6:
         ends = str(IPv6Address(packet[8:24])), str(IPv6Address(packet[24:40]))
-        protocol, start, service, first = packet[6], 40, (packet[0] & 15) << 4 | packet[1] >> 4, True
+        service = (packet[0] & 15) << 4 | packet[1] >> 4
+        protocol, start, first = _behind_extensions(packet)
     else:
         return None
     ports = (0, 0)
     if first and protocol in _PORTED and len(packet) >= start + 4:
         ports = packet[start] << 8 | packet[start + 1], packet[start + 2] << 8 | packet[start + 3]
     return Flow(*ends, protocol, *ports, service)
+
+
+def _behind_extensions(packet: bytes) -> tuple[int, int, bool]:
+    """An IPv6 packet's protocol, where its header begins, and whether it does: False in a later fragment (RFC 8200)."""
+    header, at, first = packet[6], 40, True
+    while first and header in _EXTENSIONS and at + 8 <= len(packet):
+        if header == _FRAGMENT:
+            first = not int.from_bytes(packet[at + 2 : at + 4], "big") & 0xFFF8
+            length = 8
+        else:
+            length = 8 + packet[at + 1] * 8
+        header, at = packet[at], at + length
+    return header, at, first
 
 
 def matches(packet_filter: PacketFilter, flow: Flow, *, uplink: bool) -> bool:

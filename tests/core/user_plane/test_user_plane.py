@@ -12,6 +12,7 @@ from ferret.protocols import gtpu
 from ferret.protocols.gtpu import GtpuType
 from ferret.protocols.gtpv2.tft import Component, PacketFilter, address, port, protocol
 from ferret_core.gtp_control import Tunnel
+from ferret_core.ua.packets import Datagram, PacketMaker
 from ferret_core.user_plane import (
     BUFFERED_PACKETS,
     Flow,
@@ -131,6 +132,22 @@ def test_the_lowest_precedence_wins(pgw: PgwForwarder) -> None:
 def test_a_later_fragment_has_no_ports() -> None:
     assert flow_of(packet(PEER, UE, 5000, 6000, fragment=0x20)) == Flow(PEER, UE, 17, 0, 0, 0)
     assert flow_of(packet(PEER, UE, 5000, 6000, fragment=0x2000)) == Flow(PEER, UE, 17, 5000, 6000, 0)
+
+
+def test_ports_of_ipv6_are_found_behind_extension_headers_and_in_first_fragments_only() -> None:
+    ends = ("2001:db8::1", 5000), ("2001:db8::2", 6000)
+    first, later = PacketMaker().packets(Datagram(*ends, bytes(1500)))
+    assert flow_of(first) == Flow("2001:db8::1", "2001:db8::2", 17, 5000, 6000, 0)
+    assert flow_of(later) == Flow("2001:db8::1", "2001:db8::2", 17, 0, 0, 0)
+    whole = packet("2001:db8::1", "2001:db8::2", 5000, 6000)
+    options = bytes((17, 0)) + bytes(6)
+    assert flow_of(whole[:6] + bytes((60, 64)) + whole[8:40] + options + whole[40:]) == flow_of(whole)
+
+
+@given(st.binary(min_size=39, max_size=120))
+def test_any_octets_have_a_flow_or_none(octets: bytes) -> None:
+    found = flow_of(b"\x60" + octets)
+    assert found is not None and 0 <= found.source_port < 65536
 
 
 @pytest.mark.parametrize(
