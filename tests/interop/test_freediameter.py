@@ -33,7 +33,7 @@ from tests.interop.peers.wire import Wire
 from tests.procedures.conftest import BOB, Scene
 
 pytestmark = [pytest.mark.peer("freediameter"), pytest.mark.root, pytest.mark.sctp, pytest.mark.tshark]
-CAPTURED: Final = ("127.68.0.0/16", "198.18.68.0/24")
+CAPTURED: Final = ("127.71.0.0/16", "198.18.68.0/24")
 IDENTITY: Final = "agent.ferret.invalid"
 AGENT, PCRF, PGW, PCSCF, LONELY_PGW = (f"198.18.68.{last}" for last in (7, 9, 4, 21, 5))
 CLIENTS: Final = {Role.PGW: PGW, Role.PCSCF: PCSCF}
@@ -102,8 +102,8 @@ def test_calls_live_their_whole_lives_with_an_agent_on_gx_and_rx(
     sctp_transport: SctpTransport, ledger: Ledger, wire: Wire, tmp_path: Path
 ) -> None:
     """It relays CCR, AAR and STR to our PCRF, and RAR back to our PGW by its Destination-Host."""
-    towards = _lab("127.68.0.0/24", {**CLIENTS, Role.PCRF: AGENT})
-    behind = _lab("127.68.0.0/24", {Role.PGW: PCRF, Role.PCSCF: PCRF, Role.PCRF: PCRF})  # the agent's own is PCRF's
+    towards = _lab("127.71.0.0/24", {**CLIENTS, Role.PCRF: AGENT})
+    behind = _lab("127.71.0.0/24", {Role.PGW: PCRF, Role.PCSCF: PCRF, Role.PCRF: PCRF})  # the agent's own is PCRF's
     pcrf = _core(behind, Role.PCRF)
     core = _core(towards, *(role for role in CORE_ROLES if role is not Role.PCRF), sctp=sctp_transport)
     neighbours = [Neighbour(towards.host(role), one) for role, one in {**CLIENTS, Role.PCRF: PCRF}.items()]
@@ -124,10 +124,10 @@ def test_messages_that_come_late_out_of_order_and_twice_do_no_harm(
     sctp_transport: SctpTransport, ledger: Ledger, wire: Wire, tmp_path: Path
 ) -> None:
     """Every second message comes twice, a request then with the T flag; each up to 20 ms late."""
-    path_address = "127.68.16.7"
+    path_address = "127.71.16.7"
     own = {Role.PGW: "198.18.68.5", Role.PCSCF: "198.18.68.22"}
-    towards = _lab("127.68.16.0/24", {Role.PCRF: path_address})
-    behind = _lab("127.68.16.0/24", {Role.PGW: PCRF, Role.PCSCF: PCRF, Role.PCRF: PCRF})
+    towards = _lab("127.71.16.0/24", {Role.PCRF: path_address})
+    behind = _lab("127.71.16.0/24", {Role.PGW: PCRF, Role.PCSCF: PCRF, Role.PCRF: PCRF})
     pcrf = _core(behind, Role.PCRF)
     core = _core(towards, *(role for role in CORE_ROLES if role is not Role.PCRF), sctp=sctp_transport)
     neighbours = [Neighbour(towards.host(role), one) for role, one in {**own, Role.PCRF: PCRF}.items()]
@@ -152,12 +152,12 @@ def test_all_of_it_over_tls(sctp_transport: SctpTransport, ledger: Ledger, tmp_p
     """RFC 6733 clause 13.1: both ends show certificates; freeDiameter wants a peer's common name to be its identity."""
     place = tmp_path / "agent"
     place.mkdir()
-    lab = _lab("127.68.12.0/24", {**CLIENTS, Role.PCRF: AGENT})
+    lab = _lab("127.71.12.0/24", {**CLIENTS, Role.PCRF: AGENT})
     served = {Role.PGW: PGW, Role.PCSCF: PCSCF, Role.PCRF: PCRF}
     freediameter.make_certificates(place, {str(role): lab.host(role) for role in served})
     tls = {role: DiameterTls(place / f"{role}.pem", place / f"{role}.key", place / "authority.pem") for role in served}
     towards = replace(lab, diameter_tls=tls)
-    behind = _lab("127.68.12.0/24", {Role.PGW: PCRF, Role.PCSCF: PCRF, Role.PCRF: PCRF})
+    behind = _lab("127.71.12.0/24", {Role.PGW: PCRF, Role.PCSCF: PCRF, Role.PCRF: PCRF})
     pcrf = _core(replace(behind, diameter_tls=tls), Role.PCRF)
     core = _core(towards, *(role for role in CORE_ROLES if role is not Role.PCRF), sctp=sctp_transport)
     neighbours = [Neighbour(lab.host(role), one, secure=True) for role, one in served.items()]
@@ -182,7 +182,7 @@ def test_an_agent_that_cannot_deliver_refuses_and_nothing_is_left(
     sctp_transport: SctpTransport, ledger: Ledger, wire: Wire, tmp_path: Path
 ) -> None:
     """freeDiameter alone has nobody who speaks Gx: 3002 or 3007, and the device is told that it gets no session."""
-    lab = _lab("127.68.4.0/24", {Role.PGW: LONELY_PGW, Role.PCRF: AGENT})
+    lab = _lab("127.71.4.0/24", {Role.PGW: LONELY_PGW, Role.PCRF: AGENT})
     core = _core(lab, Role.HSS, Role.MME, Role.SGW, Role.PGW, sctp=sctp_transport)
     neighbours = [Neighbour(lab.host(Role.PGW), LONELY_PGW)]
 
@@ -202,8 +202,8 @@ def test_a_peer_that_leaves_and_comes_back_is_connected_to_again(
     sctp_transport: SctpTransport, ledger: Ledger, wire: Wire, tmp_path: Path
 ) -> None:
     """freeDiameter leaves with DPR; what comes back has another Origin-State-Id."""
-    towards = _lab("127.68.8.0/24", {**CLIENTS, Role.PCRF: AGENT})
-    behind = _lab("127.68.8.0/24", {Role.PGW: PCRF, Role.PCSCF: PCRF, Role.PCRF: PCRF})
+    towards = _lab("127.71.8.0/24", {**CLIENTS, Role.PCRF: AGENT})
+    behind = _lab("127.71.8.0/24", {Role.PGW: PCRF, Role.PCSCF: PCRF, Role.PCRF: PCRF})
     pcrf = _core(behind, Role.PCRF)
     core = _core(towards, Role.HSS, Role.MME, Role.SGW, Role.PGW, sctp=sctp_transport)
     neighbours = [Neighbour(towards.host(Role.PGW), PGW), Neighbour(towards.host(Role.PCRF), PCRF)]
