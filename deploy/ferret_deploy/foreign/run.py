@@ -195,7 +195,8 @@ class ForeignRun:
     async def _replay(self, plan_: Plan, mixture: Mixture | None, context: EdgeContext) -> RecordingResult:
         options = self._options
         translator = self._translator(plan_)
-        around = Surroundings(plan_, translator, options.rules, self._names, monotonic, options.patience)
+        patience = min(options.patience, options.t3)  # or requests that are open would be given up meanwhile
+        around = Surroundings(plan_, translator, options.rules, self._names, monotonic, patience)
         ports: dict[Role, Port] = {}
         replayer = Replayer(
             plan_,
