@@ -213,15 +213,22 @@ class SipTopology:
         came: dict[Endpoint, set[str]] = defaultdict(set)
         went: dict[Endpoint, set[str]] = defaultdict(set)
         in_dialog: set[Endpoint] = set()
+        clients: dict[Endpoint, list[Endpoint]] = defaultdict(list)  # of a server port, those of the same element
+        for client, server in self._aliases.items():
+            clients[server].append(client)
         for fact in self._requests:
-            came[fact.destination].add(fact.call)
-            went[fact.source].add(fact.call)
+            source, destination = (self._aliases.get(end, end) for end in (fact.source, fact.destination))
+            came[destination].add(fact.call)
+            went[source].add(fact.call)
             if fact.in_dialog:
-                in_dialog.update((fact.source, fact.destination))
+                in_dialog.update((source, destination))
         for endpoint in list(self._neighbours):
             if self._best(endpoint) is not None or self._is_device(endpoint) or endpoint in self._aliases:
                 continue
-            if came[endpoint] & went[endpoint] and endpoint not in in_dialog:
+            role = next((best for one in clients[endpoint] if (best := self._best(one)) is not None), None)
+            if role is not None:  # it sends from other ports over TCP (RFC 3261 clause 18)
+                votes[endpoint][role] += _LIKELY
+            elif came[endpoint] & went[endpoint] and endpoint not in in_dialog:
                 votes[endpoint][Role.ICSCF] += _LIKELY
             else:
                 votes[endpoint][Role.REMOTE] += WEAK

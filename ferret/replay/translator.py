@@ -18,6 +18,7 @@ from ferret.replay.check import inconsistencies
 from ferret.replay.port import MadeOutput
 from ferret.replay.rewrite import Message, Place, ReplayContext, released, rewrite
 from ferret.replay.translation import Domain, Pair, Translation, teid_scope
+from ferret.transport.endpoint import text
 
 _S1_U_ENB = 0  # interface type of an eNB's user-plane F-TEID (TS 29.274 clause 8.22)
 
@@ -70,7 +71,7 @@ class StimulusTranslator:
         """
         if message.protocol is Protocol.S1AP:
             return self.translation.endpoint(sender.address)[0]
-        return f"{sender.address}:{message.captured.source.port}"
+        return text((sender.address, message.captured.source.port))
 
     def _own_tunnels(self, message: SignallingMessage) -> None:
         """The emulated base station keeps the recorded one's TEIDs; only its address is another."""
