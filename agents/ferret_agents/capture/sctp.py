@@ -137,6 +137,7 @@ class Associations:
         fragments: int = 1024,
         held: int = 256,
         patience_ns: int = 2_000_000_000,
+        all_octets: int = 64 << 20,
     ) -> None:
         self._ledger = ledger
         self._deliver = deliver
@@ -144,6 +145,7 @@ class Associations:
         self._max_fragments = fragments
         self._max_held = held
         self._patience_ns = patience_ns
+        self._max_all = all_octets
         self._directions: dict[Hashable, _Direction] = {}
         self._impatient: dict[Hashable, _Direction] = {}
 
@@ -212,6 +214,9 @@ class Associations:
                     self._skip(key, direction, stream)
             if not any(direction.held.values()):
                 del self._impatient[key]
+        while self._directions and self.waiting_octets > self._max_all:
+            oldest = next(iter(self._directions))
+            self._close(oldest, self._directions.pop(oldest))
 
     def flush(self) -> None:
         """The capture has ended: deliver what is held, account for fragments without the rest."""

@@ -87,6 +87,7 @@ class TcpStreams:
         connections: int = 16_384,
         segments: int = 512,
         octets: int = 1 << 22,
+        all_octets: int = 64 << 20,
         patience_ns: int = 3_000_000_000,
         acknowledged_patience_ns: int = 200_000_000,
         quiet_ns: int = 1_000_000_000,
@@ -96,6 +97,8 @@ class TcpStreams:
         self._max_connections = connections
         self._max_segments = segments
         self._max_octets = octets
+        self._max_all = all_octets
+        self._all = 0  # octets that wait, of all connections
         self._patience_ns = patience_ns
         self._acknowledged_patience_ns = acknowledged_patience_ns
         self._quiet_ns = quiet_ns
@@ -229,6 +232,7 @@ class TcpStreams:
                 self._impatient[flow] = half
             insort(half.waiting, piece)
             half.waiting_octets += len(payload)
+            self._all += len(payload)
         else:
             _accept(half, piece)
             self._take_waiting(flow, half, clock)
@@ -251,6 +255,7 @@ class TcpStreams:
         while half.waiting and half.waiting[0].offset <= half.cutter.offset:
             piece = half.waiting.pop(0)
             half.waiting_octets -= len(piece.payload)
+            self._all -= len(piece.payload)
             behind = half.cutter.offset - piece.offset
             if behind >= len(piece.payload):
                 self._ledger.settle(piece.frame, _RETRANSMISSION)
@@ -265,6 +270,7 @@ class TcpStreams:
         while half.waiting:
             waited = clock - half.waiting_since
             full = len(half.waiting) > self._max_segments or half.waiting_octets > self._max_octets
+            full = full or self._all > self._max_all
             certain = waited >= self._acknowledged_patience_ns and self._is_acknowledged(flow, half)
             if not (full or closing or certain or waited > self._patience_ns):
                 return

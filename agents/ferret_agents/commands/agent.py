@@ -51,6 +51,7 @@ _log = structlog.get_logger("ferret.agent")
     "GTP-U. 0: every port.",
 )  # fmt: skip
 @click.option("--filter", "expression", metavar="EXPRESSION", help="Beside that, pcap-filter(7): 'not host 192.0.2.9'.")
+@click.option("--netns", metavar="PATH|NAME", help="Capture in another network namespace: /proc/PID/ns/net.")
 @click.option("--mirror", is_flag=True, help="A mirror port: take others' packets, also in VXLAN, GRE and ERSPAN.")
 @click.option(
     "--capture", type=click.Choice(tuple(Capture)), help="Each frame at once, or in blocks: cheaper, 1 ms late."
@@ -109,6 +110,7 @@ def _interfaces(flags: Mapping[str, Any]) -> dict[str, dict[str, object]]:
         "addresses": list(flags["addresses"]) or None,
         "ports": ([] if 0 in ports else list(ports)) if ports else None,
         "filter": flags["expression"],
+        "netns": flags["netns"],
         "name": flags["name"],
         "mirror": flags["mirror"] or None,
         "capture": flags["capture"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -15,6 +17,10 @@ from ferret.logs import configure
 from ferret_agents.live.agent import Capture
 from ferret_agents.live.loads import LOADS, Load
 from ferret_agents.live.measure import YARDSTICKS, Figures, Way, enter_own_network, measure_agent, measure_yardstick
+from ferret_agents.live.measure_beside import Beside, measure_file, measure_nf
+
+_NF_RATE = 10_000  # questions a second, far below what the NF can do
+_WIDE = 140
 
 
 @click.command("capture")
@@ -27,6 +33,10 @@ from ferret_agents.live.measure import YARDSTICKS, Figures, Way, enter_own_netwo
 )
 @click.option("--period", default=1, show_default=True, metavar="MS", help="Buffered: how late a frame may be.")
 @click.option("--yardsticks/--no-yardsticks", default=True, help="Measure tcpdump and dumpcap as well.")
+@click.option(
+    "--nf", "beside", is_flag=True, help="Also: how much slower an NF (a UDP echo) is with an agent beside it."
+)
+@click.option("--file", "of_file", is_flag=True, help="Also: reading a file, beside 'tshark -T fields'.")
 @click.option("--seconds", default=3.0, show_default=True, type=click.FloatRange(0.1, 600.0), help="For each rate.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def bench_capture(
@@ -35,6 +45,8 @@ def bench_capture(
     ways: tuple[str, ...],
     period: int,
     yardsticks: bool,
+    beside: bool,
+    of_file: bool,
     seconds: float,
     as_json: bool,
 ) -> None:
@@ -51,23 +63,49 @@ def bench_capture(
         results.extend(measure_agent(load, Way(Capture(way), period)) for way in ways or tuple(Capture))
         if yardsticks:
             results.extend(found for name in YARDSTICKS if (found := measure_yardstick(name, load)))
+    is_udp = LOADS[kind].transport == "udp"
+    every_way = [Way(Capture(way), period) for way in ways or tuple(Capture)]
+    nf = [one for rate in (_NF_RATE, 0) for one in measure_nf(kind, every_way, rate=rate)] if beside and is_udp else []
+    file = measure_file(kind) if of_file and is_udp else None
     if as_json:
         figures = [{**asdict(one), "exact": one.is_exact} for one in results]
-        click.echo(json.dumps({"machine": _machine(), "kind": kind, "capture": figures}, indent=2))
-    else:
-        _print(results, kind)
+        told: dict[str, object] = {"machine": _machine(), "kind": kind, "capture": figures}
+        if nf:
+            told["nf"] = [{**asdict(one), "share": one.share} for one in nf]
+        if file is not None:
+            told["file"] = asdict(file)
+        click.echo(json.dumps(told, indent=2))
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    _print(results, kind, console)
+    if nf:
+        _print_nf(nf, console)
+    if file is not None:
+        tshark = f"{file.tshark_us:.1f}" if file.tshark_us is not None else "-"
+        console.print(
+            f"Reading a file of {file.messages} messages: {file.ferret_us:.1f} us a message; tshark {tshark} us"
+        )
+
+
+def _print_nf(nf: Sequence[Beside], console: Console) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("NF (UDP echo) beside", "asked/s", "answers/s alone", "beside", "share"):
+        table.add_column(name, justify="left" if name.startswith("NF") else "right", header_style="dim", no_wrap=True)
+    for one in nf:
+        figures = (f"{statistics.median(values):.0f}" for values in (one.without, one.beside))
+        table.add_row(one.what, str(one.asked or "as fast as it can"), *figures, f"{one.share:.1%}")
+    console.print(table)
 
 
 def _machine() -> str:
     return f"{platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}"
 
 
-def _print(results: Sequence[Figures], kind: str) -> None:
-    console = Console(highlight=False)
+def _print(results: Sequence[Figures], kind: str, console: Console) -> None:
     console.print(f"{kind} over {LOADS[kind].transport.upper()} on lo; {_machine()}")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("", "offered/s", "offered", "captured", "dropped", "CPU us a message", "lag p50 us", "lag p99 us"):
-        table.add_column(name, justify="right" if name else "left", header_style="dim")
+        table.add_column(name, justify="right" if name else "left", header_style="dim", no_wrap=True)
     for one in results:
         dropped = ", ".join(f"{number} {reason}" for reason, number in one.dropped.items()) or "0"
         lags = (f"{one.lag_p50_us:.0f}", f"{one.lag_p99_us:.0f}") if one.lag_p50_us else ("-", "-")

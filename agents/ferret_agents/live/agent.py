@@ -30,6 +30,7 @@ from ferret_agents.live.filter import DEFAULT_PORTS, Wanted
 from ferret_agents.live.hep import HepConfig, HepExporter
 from ferret_agents.live.intake import Intake
 from ferret_agents.live.interfaces import find_interfaces
+from ferret_agents.live.netns import inside
 from ferret_agents.live.outbox import BufferLimits, Drop
 from ferret_agents.live.packets import RECEIVE_BUFFER, PacketSource, SocketSource, Take
 from ferret_agents.live.pcapng_files import FilesConfig, Frame, PcapngFiles
@@ -66,6 +67,7 @@ class AgentConfig:
     receive_buffer: int = RECEIVE_BUFFER  # octets asked of the kernel; of the ring, when buffered
     capture: Capture = Capture.IMMEDIATE
     period_ms: int = 1  # buffered: how late a frame may be
+    netns: str = ""  # network namespace to open the socket in: a path, such as /proc/PID/ns/net, or a name of ip netns
     filter: str = ""  # the user's own, in pcap-filter(7)'s language, beside addresses and ports
     fanout: int | None = None  # sockets of this number share the frames
     process: int = 0  # which of those that share, from 0: told apart by the epoch
@@ -132,8 +134,10 @@ class LiveAgent:
 
         It belongs to the network namespace that the thread is in now, wherever the agent runs later.
         """
-        if self._source is not None:
-            return
+        if self._source is None:
+            inside(self.config.netns, self._open_here)
+
+    def _open_here(self) -> None:
         config, interfaces = self.config, find_interfaces(self.config.interfaces)
         if config.capture is Capture.BUFFERED:
             self._source = RingSource(

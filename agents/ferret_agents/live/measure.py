@@ -156,38 +156,64 @@ def _processes() -> Iterator[tuple[str, multiprocessing.context.ForkContext]]:
         yield name, multiprocessing.get_context("fork")
 
 
-def measure_agent(load: Load, way: Way) -> Figures:
-    """An agent under load. Call it inside a network of its own."""
+@dataclass(slots=True)
+class Outcome:
+    """What an agent says at its end, and the reader of its queue."""
+
+    account: AgentCounters | None = None
+    taken: int = 0
+    cpu_s: float = 0.0
+    lag_p50_ns: int = 0
+    lag_p99_ns: int = 0
+
+
+@contextlib.contextmanager
+def running_agent(load: Load, way: Way, *, processors: set[int] | None = None) -> Iterator[Outcome]:
+    """An agent and a reader of its queue, each a process, on these processors. What came of it is there afterwards."""
+    outcome = Outcome()
     with _processes() as (name, context):
         here, there = context.Pipe()
         read_here, read_there = context.Pipe()
         agent = context.Process(target=_run_agent, args=(name, load, way, there))
         reader = context.Process(target=_run_reader, args=(name, read_there))
-        agent.start()
-        reader.start()
+        for process in (agent, reader):
+            process.start()
+            if processors is not None and process.pid is not None:
+                os.sched_setaffinity(process.pid, processors)
         here.recv()
+        try:
+            yield outcome
+        finally:
+            time.sleep(_SETTLE)
+            if agent.pid is not None:
+                os.kill(agent.pid, signal.SIGTERM)
+            outcome.account, outcome.cpu_s, outcome.lag_p50_ns, outcome.lag_p99_ns = here.recv()
+            read_here.send("stop")
+            outcome.taken = read_here.recv()
+            agent.join()
+            reader.join()
+
+
+def measure_agent(load: Load, way: Way) -> Figures:
+    """An agent under load. Call it inside a network of its own."""
+    with running_agent(load, way) as outcome:
         offered, seconds = send(load)
-        time.sleep(_SETTLE)
-        if agent.pid is not None:
-            os.kill(agent.pid, signal.SIGTERM)
-        account, spent, p50, p99 = here.recv()
-        read_here.send("stop")
-        taken = read_here.recv()
-        agent.join()
-        reader.join()
+    account = outcome.account
+    if account is None:
+        raise ConfigError("the agent has not told what became of it")
     dropped = {**account.dropped, "kernel": account.kernel_dropped}
-    if taken != account.queued:
-        dropped["lost in the queue"] = account.queued - taken
+    if outcome.taken != account.queued:
+        dropped["lost in the queue"] = account.queued - outcome.taken
     return Figures(
         what=f"ferret agent, {way}",
         offered=offered,
         offered_per_second=offered / seconds,
         captured=account.messages,
-        queued=taken,
+        queued=outcome.taken,
         dropped={reason: number for reason, number in dropped.items() if number},
-        cpu_us=1e6 * spent / max(1, account.messages),
-        lag_p50_us=p50 / 1000,
-        lag_p99_us=p99 / 1000,
+        cpu_us=1e6 * outcome.cpu_s / max(1, account.messages),
+        lag_p50_us=outcome.lag_p50_ns / 1000,
+        lag_p99_us=outcome.lag_p99_ns / 1000,
     )
 
 

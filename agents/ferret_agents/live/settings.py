@@ -23,6 +23,7 @@ Everything that the file may say (docs/agents.md explains it):
     period_ms = 1
     kernel_mb = 8
     processes = 1
+    netns = "/proc/4711/ns/net"        # a container's; or a name of ip netns
     device = "eth0"                    # where the section has another name: several NFs on one interface
 
     [names]                            # what NFs are called in pcapng files
@@ -78,7 +79,7 @@ _INTERFACE: Final[Mapping[str, _Kind]] = {
     "device": (str,), "devices": (list, str), "addresses": (list, str), "ports": (list, int), "filter": (str,),
     "name": (str,),
     "mirror": (bool,), "capture": (str, tuple(Capture)), "period_ms": (int, 1, 1000), "kernel_mb": (int, 1, 1024),
-    "processes": (int, 1, _MOST_PROCESSES),
+    "processes": (int, 1, _MOST_PROCESSES), "netns": (str,),
 }  # fmt: skip
 _PCAPNG: Final[Mapping[str, _Kind]] = {"directory": (str,), "file_mb": (int, 1, 1 << 20), "files": (int, 1, 1 << 20)}
 _HEP: Final[Mapping[str, _Kind]] = {
@@ -260,6 +261,7 @@ def _agents(
             capture=Capture(table.get("capture", Capture.IMMEDIATE)),
             period_ms=table.get("period_ms", 1),
             filter=table.get("filter", ""),
+            netns=table.get("netns", ""),
             **common,
         )
         config.wanted  # noqa: B018 - says what is wrong with addresses and ports

@@ -213,6 +213,20 @@ def test_memory_is_bounded_in_fragments_and_held_messages(sample: Any) -> None:
     assert got
 
 
+def test_octets_that_wait_are_bounded_over_all_associations() -> None:
+    ledger = Ledger()
+    associations = Associations(ledger, lambda key, message: "sctp", all_octets=20_000)
+    for number in range(1, 101):
+        chunk = struct.pack(">BBHIHHI", 0, 2, 16 + 1000, 1, 0, 0, 18) + bytes(1000)  # a beginning without its end
+        ledger.begin(number)
+        packet = struct.pack(">HHII", 36412, 36412, 1, 0) + chunk
+        ledger.end(number, associations.add(("a", number), ("b", number), packet, 0, number, number, number))
+        associations.expire(number)
+        assert associations.waiting_octets <= 20_000
+    associations.flush()
+    assert associations.waiting_octets == ledger.pending == 0
+
+
 @given(st.lists(st.binary(max_size=60), max_size=12), st.integers(0, 40))
 def test_hostile_packets_are_survived_and_accounted_for(dissect_octets: list[bytes], missing: int) -> None:
     ledger = Ledger()

@@ -313,3 +313,19 @@ def test_hostile_segments_are_survived_and_accounted_for(pieces: list[tuple[int,
     for at, (sequence, payload, flags, missing) in enumerate(pieces):
         streams.add(sequence, payload, flags, missing=missing, at=at / 3)
     streams.end()
+
+
+def test_octets_that_wait_are_bounded_over_all_connections() -> None:
+    """A segment is missing in each of many connections: what waits behind the holes stays below the limit."""
+    ledger, streams, frame = Ledger(), None, 0
+    streams = TcpStreams(ledger, lambda message: None, all_octets=50_000)
+    for port in range(1000, 1200):
+        flow = Flow(Endpoint("10.0.0.1", port), Endpoint("10.0.0.2", 3868), (), -1)
+        for sequence, octets in ((1, b"\x01"), (500, bytes(1000))):
+            frame += 1
+            ledger.begin(frame)
+            ledger.end(frame, streams.add(flow, Segment(sequence, 0, 0x10, octets, 0, frame, frame), frame))
+        assert streams.waiting_octets <= 52_000
+    streams.flush()
+    assert streams.waiting_octets == ledger.pending == 0
+    assert ledger.frames == frame

@@ -7,13 +7,16 @@ import fcntl
 import os
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ferret.errors import ConfigError
 from ferret.protocols.summary import Protocol
 from ferret.queue import PosixQueue, QueueLimits
 from ferret.records.message import CapturedMessage, Node, Role
@@ -553,3 +556,33 @@ def test_a_stream_with_a_hole_is_given_up_when_the_interface_is_quiet(
         assert [flaw.value for flaw in bench.got[1].flaws] == ["hole before"]
 
     in_namespace(scenario)
+
+
+def test_it_captures_in_another_namespace_and_stays_in_its_own(
+    in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace
+) -> None:
+    """As beside a container: the agent is opened by a thread that is in the namespace where the tests began."""
+    with ThreadPoolExecutor(1) as outside:
+        outside.submit(threading.get_native_id).result()  # it is there, in the first namespace
+
+        async def scenario() -> None:
+            there = f"/proc/{os.getpid()}/task/{threading.get_native_id()}/ns/net"
+            loop = asyncio.get_running_loop()
+            agent = LiveAgent(config(MME, netns=there), queue)
+            await loop.run_in_executor(outside, agent.open)
+            agent.start(loop)
+            got: list[CapturedMessage] = []
+            collector = Collector(queue, got.append)
+            collector.start(loop)
+            with udp(MME, 2123) as mme, udp(SGW, 2123):
+                mme.sendto(sample.gtpv2, (SGW, 2123))
+                await until(lambda: got)
+            assert_exact(await agent.stop())
+            collector.stop()
+
+        in_namespace(scenario)
+
+
+def test_a_namespace_that_is_not_there_is_said(queue: PosixQueue) -> None:
+    with pytest.raises(ConfigError, match="no network namespace /run/netns/nowhere"):
+        LiveAgent(config(MME, netns="nowhere"), queue).open()
