@@ -30,9 +30,12 @@ def time_zone(node: MmeNode) -> gtpv2.UeTimeZone | None:
 
 
 def indication(names: Iterable[str], length: int) -> gtpv2.Indication | None:
-    """An Indication of at least `length` octets; None where there is nothing to say."""
+    """An Indication of at least `length` octets, and of two (clause 8.12 has had them from the first release on).
+
+    None where there is nothing to say.
+    """
     flags = [IndicationFlag[name] for name in names if name in IndicationFlag.__members__]
-    return gtpv2.Indication.of(*flags, length=max(length, 1)) if flags or length else None
+    return gtpv2.Indication.of(*flags, length=max(length, 2)) if flags or length else None
 
 
 def bearer_qos(node: MmeNode, qos: s1ap.ErabQos) -> gtpv2.BearerQos:
