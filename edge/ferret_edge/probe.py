@@ -176,9 +176,9 @@ def downlink_packet(address: str, filters: tuple[PacketFilter, ...], payload: by
     chosen = next((one for one in filters if one.direction != Direction.UPLINK), None)
     for part in chosen.components if chosen else ():
         match part.type:
-            case ComponentType.IPV4_REMOTE_ADDRESS:
+            case ComponentType.IPV4_REMOTE_ADDRESS if ":" not in address:
                 source = str(ip_address(part.value[:4]))
-            case ComponentType.IPV6_REMOTE_ADDRESS | ComponentType.IPV6_REMOTE_ADDRESS_PREFIX:
+            case ComponentType.IPV6_REMOTE_ADDRESS | ComponentType.IPV6_REMOTE_ADDRESS_PREFIX if ":" in address:
                 source = str(ip_address(part.value[:16]))
             case ComponentType.REMOTE_PORT | ComponentType.REMOTE_PORT_RANGE:
                 source_port = int.from_bytes(part.value[:2], "big")

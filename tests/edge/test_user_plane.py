@@ -297,3 +297,11 @@ def test_a_downlink_packet_fits_the_filter_of_its_bearer() -> None:
     assert flow == ("198.51.100.9", DEVICE, 6, 5060, 4000, 0xB8)
     flow = flow_of(downlink_packet(DEVICE, (), b"x"))
     assert flow == ("192.0.2.1", DEVICE, 17, 9, 9, 0)
+
+
+def test_a_downlink_packet_is_of_one_family_whatever_the_filters_are_of() -> None:
+    ipv6 = PacketFilter(0, 3, 1, (Component(0x21, bytes(15) + b"\x09" + bytes((128,))),))
+    flow = flow_of(downlink_packet(DEVICE, (ipv6,), b"x"))
+    assert flow == ("192.0.2.1", DEVICE, 17, 9, 9, 0)
+    flow = flow_of(downlink_packet("2001:db8::5", (ipv6,), b"x"))
+    assert flow == ("::9", "2001:db8::5", 17, 9, 9, 0)

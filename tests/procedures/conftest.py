@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 from random import Random
@@ -16,17 +18,22 @@ import pytest
 
 from ferret.errors import ConfigError
 from ferret.protocols import diameter, sip
+from ferret.queue import PosixQueue
 from ferret.records.message import Interface, Role
+from ferret.records.recorder import Capture
 from ferret.transport.endpoint import Address
 from ferret.transport.sctp import SctpTransport, choose
 from ferret.transport.udp import UdpTransport
+from ferret_agents.live.agent import AgentConfig, LiveAgent
+from ferret_agents.live.counters import AgentCounters
+from ferret_agents.live_recording import collect, record_messages
 from ferret_core.driver.configuration import LabNetwork
 from ferret_core.driver.core_set import CoreSet
 from ferret_core.driver.device import Cell, Device
 from ferret_core.driver.links.diameter_link import DiameterLink
 from ferret_core.driver.links.s1ap_link import S1apLink
 from ferret_core.driver.links.sip_link import SipLink
-from ferret_core.driver.places import Places
+from ferret_core.driver.places import CORE_ROLES, Places
 from ferret_core.driver.ports import S1AP_PORT
 from ferret_core.driver.socket_network import SocketNetwork
 from ferret_core.driver.user_agent import RemoteParty, UserAgentDriver
@@ -277,3 +284,44 @@ def with_ipv6() -> Iterator[Places]:
 def _ip(verb: str, address: str) -> subprocess.CompletedProcess[str]:
     command = ["ip", "-6", "addr", verb, f"{address}/128", "dev", "lo", *(["nodad"] if verb == "replace" else [])]
     return subprocess.run(command, capture_output=True, text=True)
+
+
+# Live agents.
+
+
+class Recorded:
+    """What came of a live recording."""
+
+    capture: Capture
+    accounts: list[AgentCounters]
+
+
+@asynccontextmanager
+async def recorded_live(scene: Scene) -> AsyncIterator[Recorded]:
+    """An agent beside each NF of the core, and a recorder at the end of the queue. Complete after the block."""
+    loop, stopping, result = asyncio.get_running_loop(), asyncio.Event(), Recorded()
+    with ExitStack() as stack:
+        queue = stack.enter_context(PosixQueue.create(f"/ferret-test-{os.getpid()}-{secrets.token_hex(4)}"))
+        agents = [
+            LiveAgent(AgentConfig(("lo",), scene.lab.places.addresses_of(role)), queue) for role in sorted(CORE_ROLES)
+        ]
+        for agent in agents:
+            stack.callback(agent.close)
+            try:
+                agent.start(loop)
+            except ConfigError as error:
+                pytest.skip(f"SKIPPED LOUDLY: live agents are NOT tested: {error}")
+        collecting = asyncio.create_task(collect(queue, stopping))
+        yield result
+        result.accounts = [await agent.stop() for agent in agents]
+        stopping.set()
+        result.capture = record_messages(await collecting)
+
+
+RecordLive = Callable[[Scene], AbstractAsyncContextManager[Recorded]]
+
+
+@pytest.fixture
+def record_live() -> RecordLive:
+    """Records what the core of a scene says, by an agent beside each of its NFs."""
+    return recorded_live

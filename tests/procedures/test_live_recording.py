@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ferret.errors import ConfigError
 from ferret.protocols import sip
 from ferret.protocols.gtpv2 import PdnType
-from ferret.queue import MemoryQueue, PosixQueue
+from ferret.queue import MemoryQueue
 from ferret.records.message import Role
 from ferret.records.recorder import Capture
 from ferret.records.recording import Recording
 from ferret.replay.rules import load_rules
 from ferret.replay.verdict import RecordingResult, ReplayResult, Verdict
-from ferret_agents.live.agent import AgentConfig, LiveAgent
-from ferret_agents.live.counters import AgentCounters
-from ferret_agents.live_recording import collect, record_messages
 from ferret_core.driver.places import CORE_ROLES, Places
 from ferret_deploy.replay_run import ReplayOptions, replay
 
 if TYPE_CHECKING:
-    from tests.procedures.conftest import Play, Scene
+    from tests.procedures.conftest import Play, Recorded, RecordLive, Scene
 
 pytestmark = [pytest.mark.sctp, pytest.mark.root, pytest.mark.mqueue]
 
@@ -39,41 +32,12 @@ CARRIAGES: dict[str, dict[str, Any]] = {
 TRANSPORTS = {"in datagrams": {"UDP"}, "over TCP": {"TCP"}, "over TCP where it is long": {"UDP", "TCP"}}
 
 
-class Recorded:
-    """What came of a live recording."""
-
-    capture: Capture
-    accounts: list[AgentCounters]
-
-
-@asynccontextmanager
-async def recorded_live(scene: Scene) -> AsyncIterator[Recorded]:
-    """An agent beside each NF of the core, and a recorder at the end of the queue. Complete after the block."""
-    loop, stopping, result = asyncio.get_running_loop(), asyncio.Event(), Recorded()
-    with ExitStack() as stack:
-        queue = stack.enter_context(PosixQueue.create(f"/ferret-test-{os.getpid()}-{secrets.token_hex(4)}"))
-        agents = [
-            LiveAgent(AgentConfig(("lo",), scene.lab.places.addresses_of(role)), queue) for role in sorted(CORE_ROLES)
-        ]
-        for agent in agents:
-            stack.callback(agent.close)
-            try:
-                agent.start(loop)
-            except ConfigError as error:
-                pytest.skip(f"SKIPPED LOUDLY: live agents are NOT tested: {error}")
-        collecting = asyncio.create_task(collect(queue, stopping))
-        yield result
-        result.accounts = [await agent.stop() for agent in agents]
-        stopping.set()
-        result.capture = record_messages(await collecting)
-
-
-def live_life(play: Play, **changes: Any) -> Recorded:
+def live_life(play: Play, record_live: RecordLive, **changes: Any) -> Recorded:
     """A device's whole life at the core, with a call either way, as agents recorded it. `changes`: of the lab."""
     results: list[Recorded] = []
 
     async def act(scene: Scene) -> None:
-        async with recorded_live(scene) as recorded:
+        async with record_live(scene) as recorded:
             await scene.whole_life()
         results.append(recorded)
 
@@ -90,8 +54,8 @@ def replayed(calls: Sequence[Recording], capture: Capture) -> ReplayResult:
     return asyncio.run(run())
 
 
-def test_agents_record_a_life_on_the_wire_without_a_hole(play: Play) -> None:
-    recorded = live_life(play)
+def test_agents_record_a_life_on_the_wire_without_a_hole(play: Play, record_live: RecordLive) -> None:
+    recorded = live_life(play, record_live)
     assert all(account.messages == account.queued and not account.dropped for account in recorded.accounts)
     assert {n.role for n in recorded.capture.nodes} == {*CORE_ROLES, Role.UE, Role.ENB, Role.REMOTE}
     services = {recording.service for recording in recorded.capture.recordings}
@@ -100,9 +64,11 @@ def test_agents_record_a_life_on_the_wire_without_a_hole(play: Play) -> None:
 
 
 @pytest.mark.parametrize("carriage", ["in datagrams", "over TCP", "over TCP where it is long"])
-def test_calls_recorded_live_come_out_the_same_at_the_edge_and_are_moved(play: Play, carriage: str) -> None:
+def test_calls_recorded_live_come_out_the_same_at_the_edge_and_are_moved(
+    play: Play, record_live: RecordLive, carriage: str
+) -> None:
     """The NAS messages are ciphered: the recorder cannot read them, and the edge's MME can, by the keys of the AIA."""
-    capture = live_life(play, **CARRIAGES[carriage]).capture
+    capture = live_life(play, record_live, **CARRIAGES[carriage]).capture
     calls = [recording for recording in capture.recordings if recording.service == "volte"]
     assert len(calls) == 2  # from the device, and to it
 
@@ -126,8 +92,10 @@ def _transports_between_members(result: RecordingResult) -> set[str]:
     return found
 
 
-def test_calls_over_ipv6_recorded_live_come_out_the_same_at_the_edge(play: Play, with_ipv6: Places) -> None:
-    recorded = live_life(play, places=with_ipv6, ims_pdn_type=PdnType.IPV6)
+def test_calls_over_ipv6_recorded_live_come_out_the_same_at_the_edge(
+    play: Play, record_live: RecordLive, with_ipv6: Places
+) -> None:
+    recorded = live_life(play, record_live, places=with_ipv6, ims_pdn_type=PdnType.IPV6)
     calls = [recording for recording in recorded.capture.recordings if recording.service == "volte"]
     assert len(calls) == 2
     result = replayed(calls, recorded.capture)
