@@ -12,7 +12,7 @@ _SQN_STEP = 32  # SEQ counts in steps of 2^IND bits, 5 of them (TS 33.102 clause
 _SQN_MODULUS = 1 << 48
 _RAND_OCTETS = 16
 _AMF_RESYNCHRONISATION = b"\0\0"  # TS 33.102 clause 6.3.3
-_SEPARATION_BIT = 0x80  # AMF's, set in every vector for E-UTRAN (TS 33.401 clause 6.1.1)
+_SEPARATION_BIT = 0x80  # AMF's, set in every vector for E-UTRAN and in no other (TS 33.401 clause 6.1.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ def next_vector(subscriber: Subscriber, random: Random, *, for_eps: bool) -> Vec
     """A fresh vector; counts the subscriber's SQN up."""
     subscriber.sqn = (subscriber.sqn + _SQN_STEP) % _SQN_MODULUS
     rand, sqn = random.randbytes(_RAND_OCTETS), subscriber.sqn.to_bytes(6, "big")
-    amf = bytes((subscriber.amf[0] | _SEPARATION_BIT, subscriber.amf[1])) if for_eps else subscriber.amf
+    first = subscriber.amf[0] & ~_SEPARATION_BIT | (_SEPARATION_BIT if for_eps else 0)
+    amf = bytes((first, subscriber.amf[1]))
     functions = subscriber.milenage
     return Vector(rand, functions.autn(rand, sqn, amf), functions.f2(rand), functions.f3(rand), functions.f4(rand))
 

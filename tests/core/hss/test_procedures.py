@@ -11,6 +11,8 @@ from ferret.protocols.nas.milenage import Milenage
 from ferret.records.message import Interface, Role
 from ferret_core.hss import Hss
 from ferret_core.hss.s6a import tbcd
+from ferret_core.hss.subscription import read_subscriber
+from ferret_core.hss.vectors import next_vector
 from ferret_core.nf import Failed, Output, Peer, PeerLost, Received, Send
 
 K, OPC = "8BAFC7BFAF8FD09487CCCBD7A97C6862", "54BBA954E266D394F5B18B2F01FD9E17"
@@ -214,6 +216,14 @@ def test_context_that_is_not_known_is_refused(hss: Hss) -> None:
     for context in ({"colour": 1}, {"identity": {"host": "x"}}):
         with pytest.raises(ConfigError):
             hss.import_context(context, 0.0)
+
+
+@pytest.mark.parametrize("configured", ["8000", "0000", "9123"])
+def test_the_separation_bit_tells_vectors_for_eps_from_others(configured: str) -> None:
+    own = read_subscriber({**SUBSCRIBER, "amf": configured}, "ims.example")
+    of_eps, of_ims = (next_vector(own, Random(1), for_eps=for_eps).autn[6:8] for for_eps in (True, False))
+    number = int(configured, 16)
+    assert (of_eps, of_ims) == ((number | 0x8000).to_bytes(2, "big"), (number & 0x7FFF).to_bytes(2, "big"))
 
 
 def test_an_op_does_as_well_as_an_opc(hss: Hss) -> None:
