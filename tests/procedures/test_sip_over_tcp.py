@@ -95,6 +95,21 @@ def test_a_device_whose_connection_was_lost_registers_over_a_new_one_and_is_reac
     play(act, sip_transport="TCP")
 
 
+def test_a_device_whose_connection_is_gone_for_good_is_not_reached(play: Play) -> None:
+    async def act(scene: Scene) -> None:
+        device = await scene.registered()
+        assert device.sip is not None
+        device.stop()  # it is switched off without a word
+        scene.drop_connections(device)
+        scene.remote.call(scene.uri())
+        (ended,) = await scene.ended(scene.remote)
+        assert (ended.reason, ended.status) == (EndReason.NO_ANSWER, 480)
+        assert "430 (INVITE)" in scene.spoken[Role.PCSCF]
+        assert scene.core.leftovers()["P-CSCF"] == {"registrations": 1}
+
+    play(act, sip_transport="TCP")
+
+
 def test_two_subscribers_call_each_other_over_tcp(play: Play) -> None:
     async def act(scene: Scene) -> None:
         one, two = await scene.registered(0), await scene.registered(1)

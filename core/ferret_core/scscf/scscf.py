@@ -21,6 +21,9 @@ from ferret_core.sip_policy import Way, filled
 from ferret_core.sip_proxy import Branch, Context
 from ferret_core.sip_timers import Timers, earliest
 
+FLOW_FAILED = (
+    430  # of a P-CSCF whose connection with the UE is gone: for us, never for the caller (RFC 5626 clause 11.5)
+)
 _NUMBER = re.compile(r"\+?[\d\-.()]{3,24}\Z", re.ASCII)
 
 
@@ -167,6 +170,8 @@ class Scscf(Cscf):
         return _ROUTES[context.way](self, context, now)
 
     def _answered(self, context: Context, branch: Branch, answer: sip.Message, now: float) -> list[Output] | None:
+        if answer.status == FLOW_FAILED and context.way is Way.TERMINATING:
+            return [self._own_answer(context, 480, "Temporarily Unavailable")]
         return [self._send_upstream(context, answer)]
 
     def _peer_of(self, address: str, context: Context | None) -> tuple[Interface, Peer]:
