@@ -262,6 +262,8 @@ class ForeignPort:
         foreseen = self._made(heard.interface, heard.neighbour, heard.message)
         if isinstance(heard.message, s1ap.Message):
             self._watch_errors(heard.message)
+            if not foreseen:
+                self._identify(heard.message)
         elif not foreseen and _is_request(heard.message):
             self._stand_in(heard, "not in the recording")
 
@@ -343,6 +345,16 @@ class ForeignPort:
                 self.figures.stood_in.append(f"{name_of(asked.message)} ({asked.interface}): {why}")
         except ProtocolError as error:
             self.figures.events.append(f"{name_of(asked.message)} could not be answered: {error}")
+
+    def _identify(self, asked: s1ap.Message) -> None:
+        """Answer an IDENTITY REQUEST in the device's place."""
+        device, line = self._around.translator.nas, self._lines.get(Protocol.S1AP)
+        if device is None or line is None or device.base_station is None:
+            return
+        answer = device.identity_response(asked, self._around.plan.subscriber)
+        if answer is not None:
+            line.ask(device.base_station, answer, self._first_token - 1, "")
+            self.figures.stood_in.append("DownlinkNASTransport (Identity request): not in the recording")
 
     def _own_answer(self, asked: Asked) -> Message | None:
         message = asked.message

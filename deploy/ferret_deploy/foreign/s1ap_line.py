@@ -59,7 +59,8 @@ class S1apLine(Line):
             except TimeoutError:
                 raise ConfigError(f"MME {where} does not answer S1 SETUP") from None
             if answer.name != "S1SetupResponse":
-                raise ConfigError(f"MME {where} refuses S1 SETUP: {s1ap.summarise(answer).name}")
+                plmn, tac = self._cell
+                raise ConfigError(f"MME {where} refuses S1 SETUP: does it serve PLMN {plmn} and TAC {tac}?")
 
     async def stop(self) -> None:
         """End the associations."""

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from ferret.errors import DecodeError, ProtocolError
 from ferret.protocols import nas, s1ap
-from ferret.protocols.nas import Direction, NasSecurityContext
-from ferret.protocols.s1ap import IeId
+from ferret.protocols.nas import Direction, IdentityType, MessageType, MobileIdentity, NasSecurityContext
+from ferret.protocols.s1ap import Ecgi, IeId, tai_of
 from ferret.protocols.summary import Protocol
 from ferret.records.message import Role, SignallingMessage
 from ferret.replay.device import Device
@@ -31,6 +31,7 @@ class DeviceNas:
         self._recorded = Device()
         self._current = Device()
         self._downlink = next((m for m in messages if _is_downlink(m)), None)
+        self._uplink = next((m for m in messages if m.name.startswith("InitialUEMessage")), None)
 
     @property
     def reason(self) -> str:
@@ -45,6 +46,32 @@ class DeviceNas:
         captured = replace(self._downlink.captured, octets=message.encode())
         self._current.take(replace(self._downlink, captured=captured))
         return readable
+
+    @property
+    def base_station(self) -> SignallingMessage | None:
+        """A recorded message of the device's base station: what is made for the device goes where it went."""
+        return self._uplink
+
+    def identity_response(self, asked: s1ap.Message, imsi: str) -> s1ap.Message | None:
+        """What the device answers an IDENTITY REQUEST for its IMSI (TS 24.301 clause 5.4.4) with; None: it is none.
+
+        A network that does not know the GUTI of an ATTACH REQUEST asks this; the recorded one may have known it.
+        """
+        octets = asked.nas_pdu
+        plain = nas.decode(octets).plain if octets else None
+        if plain is None or plain.type != MessageType.IDENTITY_REQUEST or self._uplink is None:
+            return None
+        if (plain.number("Identity type") or 0) & 7 != IdentityType.IMSI or not imsi.isdecimal():
+            return None
+        identity = MobileIdentity(IdentityType.IMSI, imsi).encode()
+        answer = nas.build_emm(MessageType.IDENTITY_RESPONSE, {"Mobile identity": identity}, by_network=False)
+        pdu, mme_id, enb_id = s1ap.decode(self._uplink.octets), asked.mme_ue_s1ap_id, asked.enb_ue_s1ap_id
+        tai, ecgi = pdu.ie(IeId.TAI), pdu.ie(IeId.EUTRAN_CGI)
+        if mme_id is None or enb_id is None or tai is None or ecgi is None:
+            return None
+        return s1ap.uplink_nas_transport(
+            mme_ue_s1ap_id=mme_id, enb_ue_s1ap_id=enb_id, nas_pdu=answer.octets, ecgi=Ecgi.of(ecgi), tai=tai_of(tai)
+        )
 
     def uplink(self, message: SignallingMessage, nas_pdu: bytes) -> bytes:
         """A recorded uplink NAS message as the device protects it now."""

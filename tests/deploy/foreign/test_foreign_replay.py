@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from click.testing import CliRunner
 
 from ferret.cli import ferret
 from ferret.errors import RecordError
+from ferret.protocols import s1ap
+from ferret.protocols.nas import Guti
+from ferret.protocols.s1ap import IeId
 from ferret.records.message import Role
-from ferret.records.recording import Recording
+from ferret.records.recording import Entry, Recording
 from ferret.replay.foreign.targets import read_setting
 from ferret.replay.verdict import Verdict
 from ferret_agents.pipeline import RecordedFile, record_file
@@ -98,6 +102,34 @@ def test_a_foreign_mme_has_the_device_s_nas_under_the_algorithms_that_it_chooses
     assert algorithms  # EEA0 was recorded, EEA2 is chosen now: and still all of it is understood
     names = [m.step.message.name for m in recording.messages if m.step.part.expected and not m.made]
     assert names == ["DownlinkNASTransport (EMM information)"]  # optional (TS 24.301 clause 5.4.5)
+
+
+def with_unknown_guti(recording: Recording) -> Recording:
+    """The recording with a GUTI that nobody has given out in place of the IMSI in its ATTACH REQUEST."""
+
+    def changed(entry: Entry) -> Entry:
+        message = entry.message
+        if "Attach request" not in message.name:
+            return entry
+        pdu = s1ap.decode(message.octets)
+        attach = pdu.nas_pdu or b""
+        assert attach[:2] == b"\x07\x41"  # plain, ATTACH REQUEST; the identity follows the type of attach
+        guti = Guti("99970", 77, 7, 0x01020304).encode()
+        octets = attach[:3] + bytes((len(guti),)) + guti + attach[4 + attach[3] :]
+        captured = replace(message.captured, octets=pdu.replacing({int(IeId.NAS_PDU): octets}).encode())
+        return Entry(replace(message, captured=captured), entry.boundary)
+
+    return replace(
+        recording, entries=tuple(map(changed, recording.entries)), context=tuple(map(changed, recording.context))
+    )
+
+
+@pytest.mark.sctp
+def test_a_device_whose_guti_the_foreign_mme_does_not_know_says_its_imsi(call: RecordedFile) -> None:
+    with lone(Role.MME, waits_for_us=True):
+        result = replayed(call, [with_unknown_guti(volte(call)[0])], setting(f"mme={theirs(Role.MME)}"))
+    assert_everything_was_accepted(result, sent=27)
+    assert result.targets[0].stood_in == ["DownlinkNASTransport (Identity request): not in the recording"]
 
 
 def test_a_foreign_p_cscf_has_device_i_cscf_and_s_cscf_from_us(ims_call: RecordedFile) -> None:
