@@ -144,3 +144,12 @@ def test_the_example_in_the_documentation_is_a_configuration(tmp_path: Path) -> 
 def test_at_most_sixteen_sections_have_their_place() -> None:
     with pytest.raises(ConfigError, match=r"interface\.i16: at most 16 sections"):
         read({"interface": {f"i{number}": {} for number in range(17)}})
+
+
+def test_the_page_about_agents_shows_a_configuration(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "agents.md").read_text()
+    example = page.split("```toml\n")[1].split("```")[0]
+    found = load(written(tmp_path, example), {})
+    assert [one.interfaces for one in found.agents] == [("eth0",), ("eth0",)]
+    assert found.agents[0].hep is not None
+    assert found.agents[0].files is not None
