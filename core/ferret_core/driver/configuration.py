@@ -60,6 +60,10 @@ class LabNetwork:
     integrity: tuple[int, ...] = (2,)  # EIA
     ims_pdn_type: PdnType = PdnType.IPV4  # that devices ask for on the ims APN
     diameter_tc: float = TC_SECONDS  # between attempts to reach a Diameter peer that is gone
+    gtp_echo: float = (
+        0.0  # seconds between Echo Requests to a peer, 60 at least (TS 23.007 clause 20); 0: none are sent
+    )
+    restart_counter: int = 0  # of the NFs that are started: one more each time
     diameter_tls: Mapping[Role, DiameterTls] = field(default_factory=dict)  # NFs that speak Diameter over TLS only
     sip_transport: str = "UDP"  # between CSCFs, and of devices: "UDP" or "TCP"
     sip_stream_above: int = 0  # octets: a longer request goes over TCP (RFC 3261 clause 18.1.1 has 1300); 0: none does

@@ -105,7 +105,7 @@ class CoreNf:
         links, arrived = self.node.links, self.node.arrived
         if self.role in _GTPV2:
             peers = _by_address(lab, _GTPV2[self.role])
-            gtpv2 = Gtpv2Link(address, peers, arrived)
+            gtpv2 = Gtpv2Link(address, peers, arrived, echo_every=lab.gtp_echo, restart_counter=lab.restart_counter)
             links.update(dict.fromkeys((interface for _, interface in peers.values()), gtpv2))
         if self.role in _DIAMETER:
             diameter = self._diameter(lab)

@@ -29,24 +29,41 @@ log = structlog.get_logger(__name__)
 
 
 class Gtpv2Link(Link):
-    """An NF's GTPv2-C port. `peers` are the other members' addresses and the interface towards each."""
+    """An NF's GTPv2-C port. `peers` are the other members' addresses and the interface towards each.
 
-    def __init__(self, address: str, peers: Mapping[str, tuple[Role, Interface]], arrived: Arrived) -> None:
+    With `echo_every` seconds, peers that have been heard are asked from time to time whether they are there
+    (TS 23.007 clause 20): so a restart is noticed. `restart_counter` is the NF's own, which counts its restarts.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        peers: Mapping[str, tuple[Role, Interface]],
+        arrived: Arrived,
+        *,
+        echo_every: float = 0.0,
+        restart_counter: int = 0,
+    ) -> None:
         self._address = address
         self._peers = peers
         self._by_role = {role: peer for peer, (role, _) in peers.items()}
         self._arrived = arrived
-        self._endpoint = Gtpv2Endpoint()
+        self._endpoint = Gtpv2Endpoint(restart_counter=restart_counter % 256)
+        self._echo_every = echo_every
+        self._heard: set[Address] = set()
         self._socket: UdpTransport | None = None
         self._timer = Timer(self._wake, monotonic)
+        self._echoes = Timer(self._echo, monotonic)
 
     async def start(self) -> None:
         """Open the port."""
         self._socket = await UdpTransport.bind(self._address, GTPC_PORT, self._received)
+        self._echo_later()
 
     async def stop(self) -> None:
         """Close the port."""
         self._timer.set(None)
+        self._echoes.set(None)
         if self._socket is not None:
             self._socket.close()
 
@@ -61,7 +78,19 @@ class Gtpv2Link(Link):
             self._endpoint.send_request(message, peer, now, output.token)  # type: ignore[arg-type]
         self._flush()
 
+    def _echo_later(self) -> None:
+        if self._echo_every:
+            self._echoes.set(monotonic() + self._echo_every)
+
+    def _echo(self) -> None:
+        for peer in self._heard:
+            self._endpoint.send_echo(peer, monotonic())
+        self._flush()
+        self._echo_later()
+
     def _received(self, octets: bytes, source: Address) -> None:
+        if source[0] in self._peers:
+            self._heard.add((source[0], GTPC_PORT))
         events = self._endpoint.receive_datagram(octets, source, monotonic())
         self._flush()
         self._pass_on(events)
