@@ -169,8 +169,12 @@ def test_a_caller_gives_up_before_anybody_was_called(play: Play) -> None:
     """The CANCEL finds the INVITE waiting for the HSS: the called party, who is not there, is never asked."""
 
     async def act(stage: Stage) -> None:
-        async with stage.ue("caller_cancels", 0) as process:
-            await succeeded(process)
+        hss = stage.core.nfs[Role.HSS].node
+        at_once, loop = hss.emit, asyncio.get_running_loop()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hss, "emit", lambda outputs: loop.call_later(0.5, at_once, outputs))
+            async with stage.ue("caller_cancels", 0) as process:
+                await succeeded(process)
 
     play(act, ("CANCEL at once",))
 
