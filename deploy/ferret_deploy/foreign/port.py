@@ -8,8 +8,10 @@ asks the PGW first); whether the target took it is in `figures`, and the run put
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 
@@ -18,10 +20,12 @@ from ferret.protocols import diameter, gtpv2, s1ap, sip
 from ferret.protocols.gtpv2 import FTeid
 from ferret.protocols.summary import Kind, Parameter, Protocol
 from ferret.records.decoding import doors
-from ferret.records.message import Interface, Role
+from ferret.records.message import Interface, Role, SignallingMessage
 from ferret.replay.foreign.acceptance import Fate, Outcome, TargetFigures, accepts, recorded_results, result_of
 from ferret.replay.foreign.identifiers import DiameterName, unnamed
+from ferret.replay.foreign.leaving import OpenSessions
 from ferret.replay.foreign.nas import readable_recording
+from ferret.replay.foreign.neighbours import CONTROL_PLANE
 from ferret.replay.foreign.targets import Target
 from ferret.replay.foreign.translator import ForeignTranslator
 from ferret.replay.foreign.unasked import diameter_answer, gtpv2_answer, sip_answer
@@ -97,6 +101,11 @@ class ForeignPort:
         self._open: dict[int, Asked] = {}  # the target's requests, by the number of what it made
         self._waiting: dict[int, float] = {}  # expected messages that have not come, since when
         self._teids: dict[Interface, int] = {}  # the target's for this session
+        self._asking: dict[int, tuple[SignallingMessage, Message]] = {}  # what was sent, by number
+        self._sessions = OpenSessions()
+        self._leaving: set[int] = set()  # tokens of what closes sessions and is not answered yet
+        self._over = False  # the recording has been replayed: what comes now is of no interest
+        self._gone = asyncio.Event()
         self._news = around.clock()
         self._spoke = any(line.describe() for line in lines.values())  # capabilities were exchanged
         self._from_edge = 0  # messages that edge NFs have sent to the target ...
@@ -178,8 +187,27 @@ class ForeignPort:
         else:
             if step.message.kind is Kind.INDICATION or step.message.protocol is Protocol.S1AP:
                 outcome.fate, outcome.accepted = Fate.TAKEN, True
-            destination = self._around.translator.destination(step.message, self._target.address)
-            line.ask(step.message, message, token, destination)
+            self._asking[command.id] = step.message, message
+            self._ask(line, step.message, message, token)
+
+    def _ask(self, line: Line, recorded: SignallingMessage, message: Message, token: int) -> None:
+        line.ask(recorded, message, token, self._around.translator.destination(recorded, self._target.address))
+
+    async def leave(self) -> None:
+        """Close the sessions that the recording leaves open at the target; what comes of it is of no interest."""
+        self._over = True
+        closing = self._sessions.closing()
+        first = self._first_token + len(self._steps)
+        self._leaving = set(range(first, first + len(closing)))
+        for token, (recorded, message) in enumerate(closing, first):
+            line = self._lines.get(recorded.protocol)
+            if line is not None:
+                self._ask(line, recorded, message, token)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._around.patience):
+                while self._leaving:
+                    self._gone.clear()
+                    await self._gone.wait()
 
     def _answer(self, number: int, line: Line, step: PlannedMessage, message: Message, outcome: Outcome) -> None:
         interface, neighbour = step.message.interface, step.message.from_nf.role
@@ -253,11 +281,17 @@ class ForeignPort:
             case Unanswered():
                 self._unanswered(heard)
             case Remarked(what=what):
-                self.figures.events.append(what)
+                self.figures.events += [] if self._over else [what]
             case Repeated():
                 self.figures.repeated += 1
 
     def _asked(self, heard: Asked) -> None:
+        if self._over or (
+            _is_request(heard.message)
+            and not self._around.translator.is_ours(heard.interface, heard.neighbour, heard.message)
+        ):
+            self._stand_in(heard, "of no session of this replay")
+            return
         self._learn_teid(heard.interface, heard.message)
         foreseen = self._made(heard.interface, heard.neighbour, heard.message)
         if isinstance(heard.message, s1ap.Message):
@@ -268,6 +302,9 @@ class ForeignPort:
             self._stand_in(heard, "not in the recording")
 
     def _answered(self, heard: Answered) -> None:
+        if heard.token in self._leaving:
+            self._left(heard.token)
+            return
         self._learn_teid(heard.interface, heard.message)
         outcome = self.figures.outcomes.get(heard.token - self._first_token)
         if outcome is None:
@@ -283,8 +320,18 @@ class ForeignPort:
         outcome.accepted = accepts(heard.message, outcome.result) or (recorded > 0 and outcome.result == recorded)
         if not outcome.accepted:
             outcome.reason = f"refused with {outcome.result}"
+        elif heard.token - self._first_token in self._asking:
+            request, sent = self._asking[heard.token - self._first_token]
+            self._sessions.accepted(request, sent, heard.message)
+
+    def _left(self, token: int) -> None:
+        self._leaving.discard(token)
+        self._gone.set()
 
     def _unanswered(self, heard: Unanswered) -> None:
+        if heard.token in self._leaving:
+            self._left(heard.token)
+            return
         outcome = self.figures.outcomes.get(heard.token - self._first_token)
         if outcome is None or outcome.fate is Fate.ANSWERED:
             return  # provisionally: the target has shown that it has the request
@@ -341,7 +388,7 @@ class ForeignPort:
         if line is None or answer is None:
             return
         try:
-            if line.answer(asked.interface, asked.neighbour, answer, asked.number):
+            if line.answer(asked.interface, asked.neighbour, answer, asked.number) and not self._over:
                 self.figures.stood_in.append(f"{name_of(asked.message)} ({asked.interface}): {why}")
         except ProtocolError as error:
             self.figures.events.append(f"{name_of(asked.message)} could not be answered: {error}")
@@ -368,13 +415,15 @@ class ForeignPort:
 
     def _learn_teid(self, interface: Interface, message: Message) -> None:
         """A control-plane F-TEID of the target: where an answer that the recording does not have has to go."""
-        if isinstance(message, gtpv2.Message):
-            try:
-                sender = message.view(FTeid)
-            except DecodeError:
-                return
-            if sender is not None:
-                self._teids[interface] = sender.teid
+        kind = CONTROL_PLANE.get((interface, self._target.role))
+        for ie in message.ies if isinstance(message, gtpv2.Message) else ():
+            if ie.type == gtpv2.IeType.F_TEID:
+                try:
+                    tunnel = FTeid.decode(ie.octets)
+                except DecodeError:
+                    continue
+                if tunnel.interface_type == kind:
+                    self._teids[interface] = tunnel.teid
 
     def _watch_errors(self, message: s1ap.Message) -> None:
         """An error indication is about the last message that the MME was sent (TS 36.413 clause 8.7.2)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -224,6 +225,7 @@ class ForeignRun:
         if mixture is not None:
             ports.update(mixture.ports(targets, replayer.reported))
         result = await replayer.run()
+        await asyncio.gather(*(port.leave() for port in targets.values()))
         for role, port in targets.items():
             self._conclude(role, port, result)
         return result

@@ -1,9 +1,10 @@
 """Recorded messages as a foreign NF must see them: what its stand-in neighbours call their own is told it, and is new.
 
 Identifiers that the target allocated are translated as for an edge NF. Besides, what the stand-ins allocate is theirs:
-F-TEIDs lead to their addresses under the recorded TEIDs; Session-Id, Call-ID and Via branch are new in every run, so
-that a target which still holds an earlier run does not take this one for a repetition; Origin-Host and -Realm are those
-of the capabilities exchange; Recovery is that of the Echo Response (TS 23.007 clause 18).
+F-TEIDs lead to their addresses; TEID, Session-Id, Call-ID and Via branch are new in every replay, so that a target
+which still holds an earlier one does not take this one for a repetition, nor is the earlier one taken for this;
+Origin-Host and -Realm are those of the capabilities exchange; Recovery is that of the Echo Response (TS 23.007 clause
+18).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ferret.protocols.diameter import avp
 from ferret.protocols.gtpv2 import FTeid, IeType, Recovery
 from ferret.protocols.summary import Protocol
 from ferret.records.decoding import doors
-from ferret.records.message import Role, SignallingMessage
+from ferret.records.message import Interface, Role, SignallingMessage
 from ferret.replay.foreign.identifiers import DiameterName
 from ferret.replay.foreign.nas import DeviceNas
 from ferret.replay.foreign.neighbours import CONTROL_PLANE, OWNERS
@@ -62,6 +63,7 @@ class ForeignTranslator(StimulusTranslator):
         self._theirs = setting.roles | own
         self._restart_counter = restart_counter
         self._run = f"{random.getrandbits(32):08x}"
+        self._mask = random.getrandbits(31) + 1  # what makes a stand-in's TEID out of a recorded one
         self._sessions = random.getrandbits(31)
 
     def stimulus(self, message: SignallingMessage) -> tuple[bytes, str]:
@@ -112,6 +114,19 @@ class ForeignTranslator(StimulusTranslator):
         found = self.translation.learnt(Domain.ADDRESS, message.to_nf.address, str(kind))
         return address if found is None else str(found)
 
+    def is_ours(self, interface: Interface, neighbour: Role, asked: Message) -> bool:
+        """Whether a request of a target is about a session of this replay, not one that it still holds of another."""
+        if isinstance(asked, gtpv2.Message):
+            kind = CONTROL_PLANE.get((interface, neighbour))
+            if kind is None or not asked.teid:
+                return True
+            here = teid_scope(kind, self._setting.stand_ins.address(neighbour))
+            return self.translation.recorded(Domain.TEID, asked.teid, here) is not None
+        if isinstance(asked, diameter.Message) and Role.PCRF in self._setting.roles and neighbour is not Role.PCRF:
+            session = asked.value_of(avp.SESSION_ID)
+            return not session or self.translation.recorded(Domain.SESSION_ID, session) is not None
+        return True
+
     # What the stand-ins allocate.
 
     def _announce(self, message: SignallingMessage, decoded: Message) -> None:
@@ -123,7 +138,7 @@ class ForeignTranslator(StimulusTranslator):
             self._announce_sip(decoded)
 
     def _tunnels(self, ies: tuple[gtpv2.Ie, ...], domain: Domain) -> Iterator[Pair]:
-        """The F-TEIDs of stand-ins: TEIDs as recorded, at the stand-ins' addresses."""
+        """The F-TEIDs of stand-ins: new TEIDs, at the stand-ins' addresses."""
         for ie in ies:
             if isinstance(ie.value, tuple):
                 yield from self._tunnels(ie.value, Domain.TEID_U)
@@ -147,7 +162,8 @@ class ForeignTranslator(StimulusTranslator):
         here = self._setting.stand_ins.address(owner)
         yield Pair(Domain.ADDRESS, address, here, str(kind), str(kind))
         scopes = teid_scope(kind, address), teid_scope(kind, here)
-        yield Pair(domain, tunnel.teid, tunnel.teid, *scopes)
+        if tunnel.teid:
+            yield Pair(domain, tunnel.teid, (tunnel.teid ^ self._mask) or self._mask, *scopes)
 
     def _announce_session(self, message: SignallingMessage, decoded: diameter.Message) -> None:
         session = decoded.value_of(avp.SESSION_ID)

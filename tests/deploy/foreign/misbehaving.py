@@ -15,10 +15,12 @@ from ferret.protocols.diameter.peer import DiameterPeer
 from ferret.protocols.diameter.peer_events import RequestReceived
 from ferret.protocols.diameter.peer_states import Side
 from ferret.protocols.gtpv2 import Cause, CauseIe, Ie, InterfaceType, Recovery, f_teid
+from ferret.records.message import Role
 from ferret.transport import tcp
 from ferret.transport.endpoint import Address
 from ferret.transport.tcp import TcpConnection, TcpServer
 from ferret.transport.udp import UdpTransport
+from tests.deploy.foreign.running import theirs
 
 Answering = Callable[[gtpv2.Message, int], list[tuple[float, bytes]]]
 """A request and how often it has come -> what to send, each after so many seconds."""
@@ -26,7 +28,7 @@ Answering = Callable[[gtpv2.Message, int], list[tuple[float, bytes]]]
 
 def accepting(asked: gtpv2.Message, *more: Ie) -> gtpv2.Message:
     """An SGW's plain yes."""
-    ours = f_teid(InterfaceType.S11_SGW_GTP_C, 0x77, "127.0.0.1").ie()
+    ours = f_teid(InterfaceType.S11_SGW_GTP_C, 0x77, theirs(Role.SGW)).ie()
     return gtpv2.answer(asked, 0x2A, CauseIe(int(Cause.REQUEST_ACCEPTED)), ours, *more)
 
 

@@ -166,15 +166,31 @@ def test_a_request_that_the_recording_does_not_have_is_answered_in_the_neighbour
         if asked.type in gtpv2.ANSWERS:
             answered.append(asked)
             return []
+        if asked.type != gtpv2.MessageType.CREATE_SESSION_REQUEST:
+            return [(0.0, accepting(asked).encode())]
         notification = gtpv2.request(gtpv2.MessageType.DOWNLINK_DATA_NOTIFICATION, 0x11)
         unasked = replace(notification, sequence=0x4242)
         return [(0.0, accepting(asked).encode()), (0.0, unasked.encode()), (0.05, unasked.encode())]
 
     _, figures = at_sgw(call, asking)
-    assert figures.stood_in == ["Downlink Data Notification (S11): not in the recording"]
+    assert figures.stood_in == ["Downlink Data Notification (S11): of no session of this replay"]
     assert [(m.name, m.sequence, gtpv2.cause_of(m)) for m in answered] == [
         ("Downlink Data Notification Acknowledgement", 0x4242, 16)
     ] * 2  # the second time from the cache
+
+
+def test_a_session_that_the_recording_leaves_open_is_deleted_and_only_that_one(call: RecordedFile) -> None:
+    asked: list[gtpv2.Message] = []
+
+    def noting(message: gtpv2.Message, times: int) -> list[tuple[float, bytes]]:
+        asked.append(message)
+        return [(0.0, accepting(message).encode())]
+
+    _, figures = at_sgw(call, noting)
+    assert [message.name for message in asked] == ["Create Session Request", "Delete Session Request"]
+    deleted = asked[-1]
+    assert (deleted.teid, gtpv2.ebi_of(deleted)) == (0x77, 5)
+    assert (figures.sent, figures.accepted) == (1, 1)
 
 
 # Diameter
@@ -285,6 +301,23 @@ def test_a_diameter_answer_with_a_malformed_avp_costs_nothing_but_itself(call: R
     _, figures = at_pcrf(call, malformed)
     assert [o.fate for o in figures.outcomes.values()] == [Fate.ANSWERED, Fate.ANSWERED]
     assert figures.accepted == 2
+
+
+def test_sessions_that_the_recording_leaves_open_are_closed_at_the_end(call: RecordedFile) -> None:
+    asked: list[tuple[str, int | None, int | None]] = []
+
+    def noting(number: int, event: RequestReceived, peer: DiameterPeer, socket: TcpConnection) -> None:
+        message, avp = event.message, diameter.avp
+        session, kind = message.value_of(avp.SESSION_ID) or "", message.value_of(avp.CC_REQUEST_TYPE)
+        asked.append((session, kind, message.value_of(avp.CC_REQUEST_NUMBER)))
+        peer.send_answer(event.transaction, yes(message))
+
+    _, figures = at_pcrf(call, noting)
+    sessions = list(dict.fromkeys(session for session, _, _ in asked))
+    assert [kind for _, kind, _ in asked] == [1, 1, 3, 3]
+    assert [session for session, _, _ in asked] == sessions * 2
+    assert [number for _, _, number in asked] == [0, 0, 1, 1]
+    assert (figures.sent, figures.accepted) == (2, 2)  # closing is no part of the replay
 
 
 # SIP
