@@ -30,6 +30,10 @@ class Timers(Generic[K]):
         """`key` does not run out any more."""
         self._times.pop(key, None)
 
+    def time_of(self, key: K) -> float | None:
+        """When `key` runs out; None: it does not."""
+        return self._times.get(key)
+
     def deadline(self) -> float | None:
         """The earliest time; None: there is none."""
         while self._heap:

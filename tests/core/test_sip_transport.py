@@ -78,6 +78,20 @@ def test_a_new_connection_takes_the_place_of_the_one_before() -> None:
     assert forwarded(nf.receive(Received(Interface.MW, SCSCF, asked), 1.0))[1] == other
 
 
+@pytest.mark.parametrize("method", ["INVITE", "BYE"])
+def test_a_ue_that_sends_over_another_connection_is_reached_over_that(method: str) -> None:
+    nf, other = pcscf(), Peer(Role.UE, "10.0.0.1:40002")
+    registered(nf)
+    asked = request(method, "TCP", to=";tag=b" if method == "BYE" else "", uri="sip:b@172.22.0.90")
+    nf.receive(Received(Interface.GM, other, asked.remove("Contact")), 1.0)
+    assert nf.leftovers()["registrations"] == 1
+    back = request("MESSAGE", "UDP", uri="sip:a@10.0.0.1:5060;transport=tcp")
+    assert forwarded(nf.receive(Received(Interface.MW, SCSCF, back), 2.0))[1] == other
+    assert nf.deadline() is not None  # the registration ends when it would have
+    nf.wake(700.0)
+    assert nf.leftovers()["registrations"] == 0
+
+
 def test_a_ue_is_known_on_whichever_connection_it_sends_a_long_request() -> None:
     nf = pcscf()
     registered(nf, Peer(Role.UE, "10.0.0.1:5060"), "UDP")

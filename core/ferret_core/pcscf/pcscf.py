@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -165,12 +166,22 @@ class Pcscf(Cscf):
         known = self.registrations.get(ue)
         if known is not None:
             return known
-        via = sip.parse_via(request.first("Via"))
-        found = self.registrations.get(with_port(f"{split_address(ue)[0]}:{via.port or DEFAULT_PORT}"))
-        if found is None:
-            uri = sip.parse_name_addr(request.first("Contact")).uri
-            found = self.registrations.get(self._flows.get(registration.contact_key(uri), ""))
-        return found if found is not None and split_address(found.ue)[0] == split_address(ue)[0] else None
+        via, host = sip.parse_via(request.first("Via")), split_address(ue)[0]
+        found = self.registrations.get(with_port(f"{host}:{via.port or DEFAULT_PORT}"))
+        if found is None and via.transport == "TCP":
+            flow = next((one for one in self._flows.values() if split_address(one)[0] == host), "")
+            found = self.registrations.get(flow)
+        return found
+
+    def follow_flow(self, context: Context) -> None:
+        """A UE that registered over one connection and now sends over another is reached over that (RFC 5626 5.3)."""
+        ue = context.peer.address
+        if ue in self.registrations or sip.parse_via(context.request.first("Via")).transport != "TCP":
+            return
+        known = self.registration_of(ue, context.request)
+        until = self._registered.time_of(known.ue) if known is not None else None
+        if known is not None and known.transport == "TCP" and until is not None:
+            self.register(replace(known, ue=ue), until)
 
     def address_of_ue(self, request: sip.Message) -> str:
         """Where a request for a UE goes: over the connection that its contact registered on (RFC 5626 clause 5.3)."""
@@ -192,6 +203,8 @@ class Pcscf(Cscf):
 
     def _route(self, context: Context, now: float) -> list[Output]:
         context.ue = context.peer.address
+        if context.way in (Way.ORIGINATING, Way.IN_DIALOG_FROM_UE):
+            self.follow_flow(context)
         return _ROUTES[context.way](self, context, now)
 
     def _answered(self, context: Context, branch: Branch, answer: sip.Message, now: float) -> list[Output] | None:

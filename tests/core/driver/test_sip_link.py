@@ -163,3 +163,21 @@ def test_transport_addresses_are_read_and_written_in_either_family() -> None:
         assert text(address) == written
     assert address_of("10.0.0.1") == ("10.0.0.1", 5060)
     assert address_of("[fd00::1]") == ("fd00::1", 5060)
+
+
+def test_a_remote_party_may_be_connected_to() -> None:
+    async def scenario() -> None:
+        remote = Heard()
+
+        def accepted(connection: TcpConnection) -> None:
+            connection.received = remote.took
+
+        server = await TcpServer.listen(UE, 5060, accepted)
+        mw = SipLink(OWN, {SCSCF: Role.SCSCF}, Heard(), others=(Role.REMOTE, Interface.MW))
+        await mw.start()
+        mw.send(Send(Interface.MW, Peer(Role.REMOTE, f"{UE}:5060"), request(1)))
+        await remote.until(lambda: bool(remote.octets))
+        await mw.stop()
+        server.close()
+
+    run(scenario)

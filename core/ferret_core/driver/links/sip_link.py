@@ -109,12 +109,16 @@ class SipLink(Link):
 
     def _send_in_stream(self, message: sip.Message, peer: Address) -> None:
         """A device behind a connection that is gone cannot be reached; an NF can be connected to anew."""
-        if not self._streams.has(peer) and peer[0] not in self._peers:
+        if not self._streams.has(peer) and self._is_device(peer):
             self._not_sent([message], peer, "the device's connection is gone")
             return
         if not message.is_request and not self._streams.has(peer):
             peer = response_address(message, peer)
         self._streams.send(message, peer)
+
+    def _is_device(self, peer: Address) -> bool:
+        """Whether this is a device, which listens on no port of its own."""
+        return peer[0] not in self._peers and self._others is not None and self._others[0] is Role.UE
 
     def _not_sent(self, messages: list[sip.Message], peer: Address, reason: str) -> None:
         """To an NF, datagrams are tried instead (RFC 3261 clause 18.1.1); a device's flow has failed."""
@@ -124,7 +128,7 @@ class SipLink(Link):
         for message in messages:
             if not message.is_request:
                 continue
-            if peer[0] in self._peers:
+            if not self._is_device(peer):
                 self._layer.retry(in_datagrams(message), text(peer), now)
             elif message.method != "ACK":
                 failed = sip.respond(message, *FLOW_FAILED, to_tag="flow")
