@@ -191,7 +191,7 @@ def test_an_agent_that_cannot_deliver_refuses_and_nothing_is_left(
         async with asyncio.timeout(20), agent, core, _scene(core, sctp_transport) as scene:
             with pytest.raises(TimeoutError):
                 await scene.device().attach(within=0.5)
-            assert "ue_rejected" in {one.event for one in scene.station.notes}
+            await scene.station.until(lambda: "ue_rejected" in {one.event for one in scene.station.notes})
             await core.until(lambda: set(core.leftovers()) <= {"HSS"})  # which knows that the device is at this MME
 
     with ledger.tries(replace(_rows("peer without Gx", "CER", "CCR refused")[0], pairs={(AGENT, LONELY_PGW)})):

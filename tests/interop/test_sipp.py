@@ -146,7 +146,8 @@ def test_whatever_is_not_answered_is_repeated(play: Play, wire: Wire) -> None:
     stage = made[0]
     pcscf = stage.lab.places.address(Role.PCSCF)
     to_called = f"sip.Method == INVITE && ip.src == {pcscf} && ip.dst == {stage.address(1)}"
-    assert wire.count(to_called) == 2  # after 0 and 500 ms; the answers come after 1200 ms, the next would after 1500
+    # After 0 and 500 ms; the answers come after 1200 ms, and the next would after 1500: a slow machine may see it.
+    assert wire.count(to_called) in (2, 3)
     to_caller = f"sip.Status-Code == 200 && sip.CSeq.method == INVITE && ip.dst == {stage.address(0)}"
     assert wire.count(to_caller) >= 2
 
