@@ -18,7 +18,8 @@ capture what is said and let tshark read it: no malformed packet, no expert erro
 `make interop` runs them and writes this page; `make test` runs them too. Where a peer is missing on a machine, its
 tests are skipped with a word on what to install, and its rows are missing here.
 
-"passed": the procedures ended as the specifications say on both sides, and nothing was left of the subscribers.
+"passed": the procedures ended as the specifications say on both sides, and nothing was left of the subscribers. An NF
+with "_e" is an edge NF in a replay; "replayed" means that the recording speaks for it.
 
 | peer | version | is the | FERRET is the | interface | procedures | messages | result |
 | --- | --- | --- | --- | --- | --- | --- | --- |
