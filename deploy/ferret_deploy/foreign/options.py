@@ -17,12 +17,13 @@ from ferret.records.message import Role
 from ferret.replay.foreign.targets import DEFAULT_NETWORK, NAMES, ForeignSetting, StandIns, read_setting
 from ferret.replay.rules import Rules
 from ferret.transport.endpoint import family_of
+from ferret.transport.sctp import choose
 from ferret_deploy.foreign.diameter_line import DiameterTimes
 from ferret_deploy.foreign.run import ForeignOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Progress = Callable[[str, int, int], None]
-_NAMES: Final = ("target", "edge", "local", "identity", "config", "t3", "n3", "wait")
+_NAMES: Final = ("target", "edge", "local", "identity", "config", "t3", "n3", "wait", "sctp")
 _ALL: Final = "all"
 
 
@@ -38,6 +39,7 @@ class ForeignArguments:
     t3: float = 3.0
     n3: int = 3
     wait: float = 35.0
+    sctp: str = "auto"
 
     @property
     def given(self) -> bool:
@@ -53,13 +55,15 @@ class ForeignArguments:
 
     def options(self, rules: Rules, progress: Progress = lambda recording, done, total: None) -> ForeignOptions:
         """How to replay. Raises ConfigError."""
+        setting = self.setting()
         return ForeignOptions(
             rules,
-            self.setting(),
+            setting,
             edge=None if _ALL in self.edge else frozenset(map(_edge_role, self.edge)),
             t3=self.t3,
             n3=self.n3,
             diameter=DiameterTimes(wait=self.wait),
+            sctp=choose(self.sctp).transport if Role.MME in setting.roles else None,
             progress=progress,
         )
 
@@ -95,6 +99,7 @@ def _arguments(values: dict[str, Any]) -> ForeignArguments:
         said["t3"],
         said["n3"],
         said["wait"],
+        said["sctp"],
     )
 
 
@@ -159,5 +164,12 @@ _OPTIONS: Final = (
         show_default=True,
         type=click.FloatRange(0.1, 600),
         help="Seconds until Diameter connections with targets must be up.",
+    ),
+    click.option(
+        "--sctp",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", "kernel", "usrsctp", "usrsctp-udp"]),
+        help="SCTP towards a target MME.",
     ),
 )

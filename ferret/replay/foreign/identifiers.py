@@ -14,7 +14,7 @@ from ferret.records.message import Endpoint, Node, Role, SignallingMessage
 from ferret.replay.foreign.targets import ForeignSetting
 
 SIP_PORT: Final = 5060  # RFC 3261 clause 19.1.2
-SIP_ROLES: Final = frozenset({Role.PCSCF, Role.ICSCF, Role.SCSCF, Role.REMOTE, Role.UE})
+_BY_NAME: Final = (Role.ICSCF, Role.SCSCF, Role.PCSCF, Role.REMOTE, Role.UE)  # first those that are found by name
 _NAMED: Final = frozenset({Role.PCSCF, Role.ICSCF, Role.SCSCF})
 _UNNAMED_REALM: Final = "ferret.invalid"  # RFC 2606: never a name that somebody else has
 
@@ -70,7 +70,7 @@ def sip_places(
     taken: set[Endpoint] = set()
     places: dict[Role, Endpoint] = {}
     seen = dict.fromkeys(n.role for m in messages if m.protocol is Protocol.SIP for n in (m.from_nf, m.to_nf))
-    for role in [role for role in seen if role in SIP_ROLES and role not in own]:
+    for role in [role for role in _BY_NAME if role in seen and role not in own]:
         host, port = setting.stand_ins.address(role), setting.stand_ins.port(role, SIP_PORT)
         while Endpoint(host, port) in taken or any((t.address, t.port) == (host, port) for t in setting.targets):
             port += 1
