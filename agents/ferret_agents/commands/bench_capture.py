@@ -13,13 +13,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ferret.errors import ConfigError
 from ferret.logs import configure
 from ferret_agents.live.agent import Capture
 from ferret_agents.live.loads import LOADS, Load
 from ferret_agents.live.measure import YARDSTICKS, Figures, Way, enter_own_network, measure_agent, measure_yardstick
 from ferret_agents.live.measure_beside import Beside, measure_file, measure_nf
+from ferret_agents.live.measure_kamailio import measure_kamailio, why_not
 
 _NF_RATE = 10_000  # questions a second, far below what the NF can do
+_CALL_RATE = 200
 _WIDE = 140
 
 
@@ -36,6 +39,7 @@ _WIDE = 140
 @click.option(
     "--nf", "beside", is_flag=True, help="Also: how much slower an NF (a UDP echo) is with an agent beside it."
 )
+@click.option("--kamailio", is_flag=True, help="Also: what Kamailio does under SIPp with an agent beside it.")
 @click.option("--file", "of_file", is_flag=True, help="Also: reading a file, beside 'tshark -T fields'.")
 @click.option("--seconds", default=3.0, show_default=True, type=click.FloatRange(0.1, 600.0), help="For each rate.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -46,6 +50,7 @@ def bench_capture(
     period: int,
     yardsticks: bool,
     beside: bool,
+    kamailio: bool,
     of_file: bool,
     seconds: float,
     as_json: bool,
@@ -66,6 +71,10 @@ def bench_capture(
     is_udp = LOADS[kind].transport == "udp"
     every_way = [Way(Capture(way), period) for way in ways or tuple(Capture)]
     nf = [one for rate in (_NF_RATE, 0) for one in measure_nf(kind, every_way, rate=rate)] if beside and is_udp else []
+    if kamailio:
+        if why_not():
+            raise ConfigError(f"Kamailio cannot be measured: {why_not()}")
+        nf += [one for rate in (_CALL_RATE, 0) for one in measure_kamailio(every_way, rate=rate)]
     file = measure_file(kind) if of_file and is_udp else None
     if as_json:
         figures = [{**asdict(one), "exact": one.is_exact} for one in results]
@@ -89,7 +98,7 @@ def bench_capture(
 
 def _print_nf(nf: Sequence[Beside], console: Console) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("NF (UDP echo) beside", "asked/s", "answers/s alone", "beside", "share"):
+    for name in ("NF (UDP echo; Kamailio: calls) beside", "asked/s", "answers/s alone", "beside", "share"):
         table.add_column(name, justify="left" if name.startswith("NF") else "right", header_style="dim", no_wrap=True)
     for one in nf:
         figures = (f"{statistics.median(values):.0f}" for values in (one.without, one.beside))

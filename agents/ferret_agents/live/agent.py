@@ -42,7 +42,6 @@ _TICK: Final = 0.1  # seconds between two looks at what waits in reassembly and 
 _DAMAGE_LOGGED: Final = 10  # per tick
 _KINDS: Final = 200  # of ignored frames that are told apart
 _HANDED_OVER: Final = 2.0  # seconds in which the kernel hands its last block over
-_ENCRYPTED: Final = ("esp", "tls", "dtls")  # kinds of ignored frames that nobody can read
 
 _log = structlog.get_logger("ferret.agent")
 
@@ -337,7 +336,7 @@ class LiveAgent:
             epoch=self.epoch,
             exported=self._exported(),
             by_type=intake.messages_by_type(),
-            unreadable={kind: number for kind, number in ledger.ignored.items() if kind.startswith(_ENCRYPTED)},
+            unreadable=intake.unreadable,
         )
 
     def _exported(self) -> dict[str, dict[str, int]]:

@@ -29,8 +29,8 @@ from ferret_agents.live.expression import compile_expression
 ETHERNET, RAW_IP = 1, 101  # LINKTYPE_ETHERNET, LINKTYPE_RAW
 WHOLE_FRAME = 0x40000  # octets; more than any frame has
 GTPU_PORT = 2152
-DEFAULT_PORTS = (2123, 3868, 5060, 36412)
-"""GTPv2-C, Diameter, SIP, S1AP. Without the user plane's port."""
+DEFAULT_PORTS = (2123, 3868, 5060, 5061, 36412)
+"""GTPv2-C, Diameter, SIP, SIP over TLS (to be counted), S1AP. Without the user plane's port."""
 
 _PACKET_OUTGOING = 4
 _VLAN_TAGS = (0x8100, 0x88A8, 0x9100, 0x9200, 0x9300)

@@ -30,6 +30,7 @@ _SEGMENT_AT: Final = 38
 # Of SCTP: verification tag, checksum; of a DATA chunk type, flags, length, TSN, stream, sequence, payload protocol
 _DATA = struct.Struct(">IIBBHIHHI")
 _TAG_AT, _CHUNK_AT, _DATA_AT = 38, 46, 62
+_ENCRYPTED: Final = ("esp", "tls", "dtls")  # kinds of ignored frames that nobody can read
 _FRAME_NUMBERS: Final = 0xFFFFFFFF  # then they start anew: the queue's format has 32 bits for them
 
 
@@ -170,6 +171,12 @@ class Intake:
             if count:
                 found["gtpv2", type_of(Protocol.GTPV2, bytes((0x40, number)))] += count
         return found
+
+    @property
+    def unreadable(self) -> dict[str, int]:
+        """Frames that are encrypted, by what with."""
+        ignored = self.dissector.ledger.ignored
+        return {kind: number for kind, number in ignored.items() if kind.startswith(_ENCRYPTED)}
 
     def _offer(self, messages: Iterable[CapturedMessage]) -> None:
         for message in messages:

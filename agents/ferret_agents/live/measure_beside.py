@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -63,20 +63,30 @@ def measure_nf(kind: str, ways: Sequence[Way], *, rate: int, turns: int = 3, sec
     }
     if shutil.which("tcpdump"):
         besides["tcpdump"] = partial(_tcpdump, kind, other)
-    found = []
     with _echo(kind, mine) as port:
         os.sched_setaffinity(0, mine)
         try:
             _ask(kind, port, rate, seconds / 4)  # warm
-            for what, beside in besides.items():
-                alone, together = [], []
-                for _ in range(turns):
-                    alone.append(_ask(kind, port, rate, seconds))
-                    with beside():
-                        together.append(_ask(kind, port, rate, seconds))
-                found.append(Beside(what, rate, tuple(alone), tuple(together)))
+            return in_turns(besides, partial(_ask, kind, port, rate, seconds), rate, turns)
         finally:
             os.sched_setaffinity(0, processors)
+
+
+def in_turns(
+    besides: Mapping[str, Callable[[], AbstractContextManager[object]]],
+    measure: Callable[[], float],
+    rate: int,
+    turns: int,
+) -> list[Beside]:
+    """Measure alone and with each of those beside, in turns: a machine's speed changes with time."""
+    found = []
+    for what, beside in besides.items():
+        alone, together = [], []
+        for _ in range(turns):
+            alone.append(measure())
+            with beside():
+                together.append(measure())
+        found.append(Beside(what, rate, tuple(alone), tuple(together)))
     return found
 
 

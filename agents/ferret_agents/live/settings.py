@@ -15,7 +15,7 @@ Everything that the file may say (docs/agents.md explains it):
 
     [interface.eth0]                   # one section for each interface
     addresses = ["192.0.2.1"]          # of the NF beside which it stands; none: everybody's
-    ports = [2123, 3868, 5060, 36412]  # none: every port
+    ports = [2123, 3868, 5060, 5061, 36412]  # none: every port
     filter = "not host 192.0.2.99"     # pcap-filter(7), beside addresses and ports
     name = "192.0.2.1"
     mirror = false

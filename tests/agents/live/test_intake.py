@@ -141,3 +141,18 @@ def test_real_captures_are_read_alike(all_captures: list[Path]) -> None:
                     frames.append(b"\x02" * 12 + b"\x08\x00" + record.octets[start:])
         found += assert_same(frames)
     assert found > 1000
+
+
+def test_what_is_encrypted_is_counted_as_unreadable_with_its_reason() -> None:
+    hello = bytes.fromhex("160301020001000001fc0303") + bytes(501)
+    tls = struct.pack(">HHIIBBHHH", 40000, 5061, 1000, 1, 0x50, 0x18, 512, 0, 0) + hello
+    esp = bytes.fromhex("0000100100000001") + bytes(range(7, 107))
+    natted = struct.pack(">HHHH", 4500, 4500, 8 + len(esp), 0) + esp
+    intake = Intake("", ())
+    for octets in (frame(6, tls), frame(50, esp), frame(17, natted)):
+        intake.take(AT, octets, len(octets), 1)
+    intake.flush()
+    found = intake.unreadable
+    assert sum(found.values()) == 3
+    assert set(found) == {"tls", "esp (encrypted, not readable)", "esp in udp (encrypted, not readable)"}
+    assert not intake.take_batch().messages
