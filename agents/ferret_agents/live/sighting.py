@@ -48,6 +48,7 @@ _PROTOCOL_NUMBERS: Final = {protocol: number for number, protocol in enumerate(P
 _SPECIAL_PORTS: Final = frozenset((tunnel.PORT, esp.UDP_PORT, SCTP_IN_UDP_PORT, overlay.VXLAN_PORT))
 _NUMBER = struct.Struct(">Q")
 _METHODS: Final = frozenset(method.encode() for method in METHODS)
+_S1AP_IDS: Final = (0, 8)  # MME-UE-S1AP-ID, eNB-UE-S1AP-ID (TS 36.413 clause 9.3.6)
 _CRITICALITIES: Final = (0x00, 0x40, 0x80)
 _MOST_FLOWS: Final = 65_536
 
@@ -219,8 +220,22 @@ def is_one_s1ap(octets: bytes) -> bool:
     if len(octets) < 5 or octets[2] not in _CRITICALITIES or octets[:2] not in S1AP_TYPES:
         return False
     if octets[3] < 0x80:
-        return octets[3] + 4 == len(octets)
-    return octets[3] < 0xC0 and ((octets[3] & 0x3F) << 8 | octets[4]) + 5 == len(octets)
+        return octets[3] + 4 == len(octets) and _ids_are_whole(octets, 4)
+    is_whole = octets[3] < 0xC0 and ((octets[3] & 0x3F) << 8 | octets[4]) + 5 == len(octets)
+    return is_whole and _ids_are_whole(octets, 5)
+
+
+def _ids_are_whole(octets: bytes, body: int) -> bool:
+    """Whether the S1AP IDs, which nearly every message begins with, have the octets that they say they have."""
+    at = body + 3
+    for _ in range(min(2, octets[body + 1] << 8 | octets[body + 2]) if len(octets) > at else 0):
+        if len(octets) < at + 6 or octets[at + 3] > 6:
+            break
+        length = octets[at + 3]
+        if not octets[at] and octets[at + 1] in _S1AP_IDS and length <= (octets[at + 4] >> 6) + 1:
+            return False
+        at += 4 + length
+    return True
 
 
 def _is_one_gtpv2(octets: bytes) -> bool:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ferret.errors import DecodeError
+from ferret.protocols import s1ap
 from ferret.queue import decode_captured, encode_captured
 from ferret_agents.capture import ip, link
 from ferret_agents.capture.dissect import Dissector
@@ -19,6 +20,7 @@ from ferret_agents.capture.files import Record, open_capture, records
 from ferret_agents.capture.ledger import Ledger
 from ferret_agents.live.intake import Intake
 from ferret_agents.live.loads import LOADS
+from ferret_agents.live.sighting import is_one_s1ap
 
 AT = 1_700_000_000_000_000_000
 CCR, S1AP = LOADS["diameter"].message, LOADS["s1ap"].message
@@ -156,3 +158,14 @@ def test_what_is_encrypted_is_counted_as_unreadable_with_its_reason() -> None:
     assert sum(found.values()) == 3
     assert set(found) == {"tls", "esp (encrypted, not readable)", "esp in udp (encrypted, not readable)"}
     assert not intake.take_batch().messages
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 255)), max_size=3), st.integers(0, 30))
+def test_what_is_quickly_taken_for_s1ap_is_s1ap_for_its_peek(changes: list[tuple[int, int]], cut: int) -> None:
+    octets = bytearray(S1AP)
+    for place, value in changes:
+        octets[place] = value
+    whole = bytes(octets[: len(octets) - cut] if cut > 20 else octets)
+    if is_one_s1ap(whole):
+        assert s1ap.peek(whole) is not None
