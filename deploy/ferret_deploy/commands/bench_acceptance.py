@@ -11,12 +11,13 @@ from rich.table import Table
 from ferret.commands.output import print_json
 from ferret.errors import RecordError
 from ferret.logs import configure
+from ferret.replay.foreign.plan import foreign_plan
 from ferret.replay.rules import load_rules
 from ferret_agents.pipeline import private_queue, record_file, usable
 from ferret_deploy.foreign.options import ForeignArguments, foreign_options
 from ferret_deploy.foreign.packet_replay import PacketFigures, packet_replay
 from ferret_deploy.foreign.report import percent
-from ferret_deploy.foreign.run import ForeignOptions, ForeignResult, foreign_plan, replay_at_foreign
+from ferret_deploy.foreign.run import ForeignOptions, ForeignResult, replay_at_foreign
 from ferret_deploy.replay_run import run
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random, SystemRandom
 from time import monotonic, time
 from typing import Final
 
-from ferret.errors import ProtocolError, RecordError
+from ferret.errors import ProtocolError
 from ferret.protocols import s1ap
 from ferret.protocols.s1ap import IeId, tai_of
 from ferret.protocols.summary import Protocol
@@ -29,9 +29,10 @@ from ferret.replay.foreign.identifiers import (
 )
 from ferret.replay.foreign.nas import DeviceNas
 from ferret.replay.foreign.neighbours import DIAMETER, GTPV2, SIP
+from ferret.replay.foreign.plan import foreign_plan
 from ferret.replay.foreign.targets import ForeignSetting, Target
 from ferret.replay.foreign.translator import ForeignTranslator
-from ferret.replay.plan import Part, Plan, PlannedMessage, members_for, plan
+from ferret.replay.plan import Part, Plan
 from ferret.replay.rules import Rules
 from ferret.replay.runner import Port, Replayer, ReplayTimes
 from ferret.replay.verdict import RecordingResult, ReplayResult
@@ -47,7 +48,6 @@ from ferret_deploy.replay_run import host_map as edge_hosts
 from ferret_edge.context import EdgeContext, context_for
 
 _SERVERS: Final = frozenset({Role.PCRF, Role.HSS})  # a target may ask them although the recording does not show it
-_NOT_MOVED: Final = "a replay at foreign NFs moves nothing"
 _RESTARTS: Final = 8  # seconds between two values of the stand-ins' restart counter
 _DEFAULT_CELL: Final = ("00101", 1)
 _TOKENS: Final = 1 << 20  # for each recording's port
@@ -107,35 +107,6 @@ async def replay_at_foreign(
         results = [await run.one(one) for one in plans]
     duration = (monotonic() - started) * 1000
     return ForeignResult(ReplayResult(results, duration), merged(run.figures))
-
-
-def foreign_plan(recording: Recording, setting: ForeignSetting, edge: frozenset[Role] | None = frozenset()) -> Plan:
-    """The plan with the targets as its members, and edge NFs of these roles (None: all that the recording allows).
-
-    Raises RecordError where a target takes no part in it.
-    """
-    own = members_for(m for m, _ in recording.everything) if edge is None else edge
-    made = plan(
-        subscriber=recording.subscriber,
-        service=recording.service,
-        messages=recording.everything,
-        members=setting.roles | own,
-    )
-    steps = tuple(_unheard(step, setting.roles) for step in made.steps)
-    idle = sorted(
-        role
-        for role in setting.roles
-        if not any(s.part is not Part.SKIPPED and s.message.to_nf.role is role for s in steps)
-    )
-    if idle:
-        raise RecordError(f"{recording.id}: nothing in the recording is for the {', '.join(idle)}")
-    return replace(made, steps=steps, reconfigure_after=None, not_reconfigured=_NOT_MOVED)
-
-
-def _unheard(step: PlannedMessage, targets: frozenset[Role]) -> PlannedMessage:
-    if step.part is Part.COMPARED and {step.message.from_nf.role, step.message.to_nf.role} <= targets:
-        return replace(step, part=Part.SKIPPED, reason="goes from one target to the other, where nobody hears it")
-    return step
 
 
 class ForeignRun:
