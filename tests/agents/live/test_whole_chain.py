@@ -13,11 +13,12 @@ import pytest
 
 from ferret.queue import PosixQueue
 from ferret.records.message import CapturedMessage, Node, Role
-from ferret.records.recorder import Capture, Recorder
+from ferret.records.recorder import Capture as Captured
+from ferret.records.recorder import Recorder
 from ferret_agents.capture.files import open_capture, records
 from ferret_agents.capture.ledger import Ledger
 from ferret_agents.collector import Collector
-from ferret_agents.live.agent import AgentConfig, LiveAgent
+from ferret_agents.live.agent import AgentConfig, Capture, LiveAgent
 from ferret_agents.pipeline import RecordedFile, record_file
 
 pytestmark = [pytest.mark.mqueue, pytest.mark.root]
@@ -40,7 +41,14 @@ def addresses_of(recorded: RecordedFile) -> dict[Node, list[str]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["open5gs-attach.pcap", "open5gs-idle-paging.pcap", "kamailio-ims-call.pcap", "volte-call-full.pcap"]
+    ("name", "way"),
+    [
+        ("open5gs-attach.pcap", Capture.IMMEDIATE),
+        ("open5gs-idle-paging.pcap", Capture.IMMEDIATE),
+        ("kamailio-ims-call.pcap", Capture.BUFFERED),
+        ("volte-call-full.pcap", Capture.IMMEDIATE),
+        ("volte-call-full.pcap", Capture.BUFFERED),
+    ],
 )
 def test_a_network_on_a_wire_is_recorded_as_from_the_file(
     in_namespace: Callable[..., None],
@@ -49,6 +57,7 @@ def test_a_network_on_a_wire_is_recorded_as_from_the_file(
     make_veth: Callable[[], None],
     capture: Callable[[str], Path],
     name: str,
+    way: Capture,
 ) -> None:
     path = capture(name)
     offline = record_file(path)
@@ -62,7 +71,7 @@ def test_a_network_on_a_wire_is_recorded_as_from_the_file(
         collector = Collector(queue, got.append)
         collector.start(loop)
         agents = [
-            LiveAgent(AgentConfig(("veth0",), tuple(addresses), (), node.address), queue)
+            LiveAgent(AgentConfig(("veth0",), tuple(addresses), (), name=node.address, capture=way), queue)
             for node, addresses in addresses_of(offline).items()
         ]
         for agent in agents:
@@ -90,6 +99,6 @@ def test_a_network_on_a_wire_is_recorded_as_from_the_file(
     assert [r.service for r in live.recordings] == [r.service for r in offline.capture.recordings]
 
 
-def seen(capture: Capture) -> Counter[tuple[object, ...]]:
+def seen(capture: Captured) -> Counter[tuple[object, ...]]:
     """What was recorded, without when."""
     return Counter((m.name, m.octets, m.from_nf, m.to_nf, m.services) for m in capture.messages)
