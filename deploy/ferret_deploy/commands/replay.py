@@ -76,6 +76,8 @@ def replay_command(
     configure(level=log_level)
     if running and not network:
         raise ConfigError("--running needs --network: where the edge NFs are")
+    if foreign.given and (running or network):
+        raise ConfigError("--network and --running are for edge NFs alone; with --target, --local says where FERRET is")
     loaded = load_rules(rules)
     recordings, capture = _recordings(source, journal, key_file)
     chosen = good_enough(_chosen(recordings, source, subscriber, service, capture), min_quality, source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from socket import SOCK_DGRAM, socket
 from typing import Any, Final, TypeVar
@@ -43,8 +43,8 @@ class ForeignArguments:
 
     @property
     def given(self) -> bool:
-        """Whether there is anything to be read."""
-        return bool(self.targets or self.config)
+        """Whether anything is said of foreign NFs."""
+        return bool(self.targets or self.config or self.edge or self.local or self.identities)
 
     def setting(self) -> ForeignSetting:
         """Targets and stand-ins. Raises ConfigError."""
@@ -114,7 +114,9 @@ def _reachable(setting: ForeignSetting) -> ForeignSetting:
     """Stand-ins where the targets can reach them: beside loopback targets on loopback, else at this host's address."""
     if setting.stand_ins.network != DEFAULT_NETWORK:
         return setting
-    far = [target.address for target in setting.targets if not ip_address(target.address).is_loopback]
+    near = ip_network(DEFAULT_NETWORK).version
+    addresses = [ip_address(target.address) for target in setting.targets]
+    far = [str(one) for one in addresses if not one.is_loopback or one.version != near]
     if not far:
         return setting
     with socket(family_of(far[0]), SOCK_DGRAM) as probe:

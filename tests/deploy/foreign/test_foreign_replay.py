@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from ferret.cli import ferret
-from ferret.errors import RecordError
+from ferret.errors import ConfigError, RecordError
 from ferret.protocols import s1ap
 from ferret.protocols.nas import Guti
 from ferret.protocols.s1ap import IeId
@@ -162,6 +162,22 @@ def test_the_command_prints_targets_and_their_acceptance(tmp_path: Path) -> None
     assert found["acceptance"] == 1.0
     assert [(t["role"], t["sent"], t["accepted"]) for t in found["targets"]] == [("SGW", 14, 14)]
     assert "100.0 %" in again.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--edge", "all"],
+        ["--local", "127.0.5.0/24"],
+        ["--target", "sgw=127.0.0.3", "--running", "--network", "127.0.5.0/24"],
+        ["--target", "sgw=127.0.0.3", "--edge", "ocs"],
+        ["--target", "sgw=nowhere"],
+        ["--config", "/nonexistent/targets.toml"],
+    ],
+)
+def test_what_cannot_be_meant_is_refused(arguments: list[str]) -> None:
+    result = CliRunner().invoke(ferret, ["replay", str(CALL), *arguments])
+    assert isinstance(result.exception, ConfigError)
 
 
 @pytest.mark.root
