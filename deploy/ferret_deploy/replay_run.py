@@ -24,6 +24,7 @@ from ferret.replay.runner import Replayer, ReplayTimes
 from ferret.replay.translation import Translation
 from ferret.replay.translator import StimulusTranslator
 from ferret.replay.verdict import RecordingResult, ReplayResult
+from ferret.transport.endpoint import text
 from ferret.transport.sctp import SctpTransport, choose
 from ferret_deploy.base_stations import BaseStations, DeviceMover, PlanMover
 from ferret_edge.context import EdgeContext, context_for
@@ -39,6 +40,7 @@ class ReplayOptions:
 
     rules: Rules
     network: str = ""
+    ipv6: str = ""  # a /64 in which the edge's CSCFs speak SIP
     running: bool = False  # the edge NFs run already, each in a process of its own, at `network`
     times: ReplayTimes = field(default_factory=ReplayTimes)
     seed: int = 0
@@ -77,7 +79,7 @@ def _batches(plans: Sequence[Plan]) -> list[list[int]]:
 async def _replay_at_one_edge(
     plans: Sequence[Plan], capture: Sequence[SignallingMessage], queue: MessageQueue, options: ReplayOptions
 ) -> list[RecordingResult]:
-    site = Site.of(options.network or private_network())
+    site = Site.of(options.network or private_network(), options.ipv6)
     members = frozenset(role for one in plans for role in one.members)
     async with AsyncExitStack() as stack:
         sctp = (options.sctp or choose().transport) if Role.MME in members else None
@@ -184,12 +186,12 @@ def host_map(one: Plan, site: Site, enbs: Mapping[str, str]) -> dict[str, str]:
         for node, endpoint in ends:
             if node.role not in one.members:
                 continue
-            edge = site.address(node.role)
+            edge = site.sip_address(node.role) if ":" in node.address else site.address(node.role)
             if not node.port:
                 hosts[node.address] = edge
                 continue
             for port in (node.port, endpoint.port):
-                hosts[f"{node.address}:{port}"] = f"{edge}:{SIP_PORT}"
+                hosts[text((node.address, port))] = text((edge, SIP_PORT))
     return hosts
 
 

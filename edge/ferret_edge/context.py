@@ -159,13 +159,13 @@ def sip_peers(plan: Plan, site: Site, messages: Iterable[SignallingMessage]) -> 
                 peers[text((node.address, node.port or SIP_PORT))] = str(node.role)
     for role in (Role.PCSCF, Role.SCSCF):
         if role in plan.members:
-            peers[f"{site.address(role)}:{SIP_PORT}"] = str(role)
+            peers[text((site.sip_address(role), SIP_PORT))] = str(role)
     return peers
 
 
 def _transport_address(node: Node, plan: Plan, site: Site) -> str:
     if node.role in plan.members:
-        return f"{site.address(node.role)}:{SIP_PORT}"
+        return text((site.sip_address(node.role), SIP_PORT))
     return text((node.address, node.port or SIP_PORT))
 
 

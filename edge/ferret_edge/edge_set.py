@@ -18,7 +18,7 @@ from ferret_core.driver.links.diameter_link import DiameterLink
 from ferret_core.driver.links.gtpv2_link import Gtpv2Link
 from ferret_core.driver.links.link import Arrived
 from ferret_core.driver.links.s1ap_link import S1apLink
-from ferret_core.driver.links.sip_link import SipLink
+from ferret_core.driver.links.sip_link import SipLink, address_of
 from ferret_core.driver.packet_network import PacketNetwork
 from ferret_core.driver.user_plane import UserPlane
 from ferret_core.mme import Mme
@@ -77,7 +77,9 @@ class EdgeNf:
         self.role = role
         self.site = site
         self.members = members
-        logic = _MAKERS[role](address=site.address(role), random=Random(f"{seed}/{role}"))
+        address = site.sip_address(role)
+        shown = f"[{address}]" if ":" in address else address  # as a SIP URI has it
+        logic = _MAKERS[role](address=shown, random=Random(f"{seed}/{role}"))
         self.node = EdgeNode(logic, rules=rules, members=members, wire=self._is_wired)
         self._web: web.AppRunner | None = None
         self.user_plane: UserPlane | None = None
@@ -114,8 +116,10 @@ class EdgeNf:
             links.update(dict.fromkeys((i for _, i in diameter.values()), self._diameter(address, diameter, arrived)))
         if self.role in _SIP:
             outside = (Role.UE, Interface.GM) if self.role is Role.PCSCF else (Role.REMOTE, Interface.MW)
-            peers = {self.site.address(role): role for role in _SIP}
-            links[Interface.MW] = SipLink(address, peers, self.node.arrived_sip, others=outside)
+            peers = {self.site.sip_address(role): role for role in _SIP}
+            links[Interface.MW] = SipLink(
+                self.site.sip_address(self.role), peers, self.node.arrived_sip, others=outside
+            )
             links[Interface.GM] = links[Interface.MW]
         if self.role is Role.MME and sctp is not None:
             links[Interface.S1_MME] = S1apLink(sctp, address, self.node.arrived_live)
@@ -135,8 +139,7 @@ class EdgeNf:
         """Whether a message goes to another member over a wire; otherwise it crosses the border."""
         interface, peer = output.interface, output.peer
         if interface is Interface.MW:
-            host = peer.address.rpartition(":")[0] or peer.address
-            return self.site.addresses().get(host) in self.node.members
+            return self.site.addresses().get(address_of(peer.address)[0]) in self.node.members
         if interface in (Interface.S1_MME, Interface.GM, Interface.S6A, Interface.CX):
             return False
         return interface in self.node.links and peer.role in self.node.members

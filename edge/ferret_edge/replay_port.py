@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from ferret.errors import FerretError, PeerViolationError
 from ferret.replay.port import MAX_FRAME_OCTETS, Ack, Command, Report, decode_frame, encode_frame
@@ -31,11 +31,21 @@ class ReplayService(Protocol):
 def replay_application(service: ReplayService) -> web.Application:
     """The HTTP application of one edge NF: `/replay` (WebSocket), `/healthz`, `/metrics`."""
 
+    open_sockets: set[web.WebSocketResponse] = set()
+
     async def replay(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=MAX_FRAME_OCTETS, compress=False)
         await socket.prepare(request)
-        await _serve(service, socket)
+        open_sockets.add(socket)
+        try:
+            await _serve(service, socket)
+        finally:
+            open_sockets.discard(socket)
         return socket
+
+    async def going_away(_: web.Application) -> None:
+        for socket in list(open_sockets):
+            await socket.close(code=WSCloseCode.GOING_AWAY, drain=False)
 
     async def health(_: web.Request) -> web.Response:
         return web.json_response(service.health())
@@ -44,6 +54,7 @@ def replay_application(service: ReplayService) -> web.Application:
         return web.Response(text=service.metrics(), content_type="text/plain", charset="utf-8")
 
     application = web.Application()
+    application.on_shutdown.append(going_away)
     application.add_routes([web.get("/replay", replay), web.get("/healthz", health), web.get("/metrics", metrics)])
     return application
 

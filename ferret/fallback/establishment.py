@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import Enum, StrEnum
+from math import inf
 from typing import Final
 
 from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished, Place
@@ -139,9 +140,14 @@ class CallWatch:
         last, first = max(self._last[one] for one in found), min(self._first[one] for one in found)
         return min(last + self._settle, first + self._latest)
 
-    def look(self, recordings: Iterable[Recording]) -> list[CallBegun | CallEstablished | CallEnded]:
-        """What is new. `recordings`: everything recorded; what is dropped from them for good can be `forget`-ed."""
-        self._first.clear()
+    def look(
+        self, recordings: Iterable[Recording], *, until: float = inf
+    ) -> list[CallBegun | CallEstablished | CallEnded]:
+        """What is new. `recordings`: everything recorded; what is dropped from them for good can be `forget`-ed.
+
+        `until`: they hold what was taken up to then, for whom it takes a while to make them.
+        """
+        self._first = {found: max(first, until) for found, first in self._first.items() if self._last[found] > until}
         events: list[CallBegun | CallEstablished | CallEnded] = []
         for recording in recordings:
             if recording.service not in CALLS:

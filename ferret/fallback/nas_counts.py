@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ferret.errors import DecodeError, ProtocolError
-from ferret.fallback.messages import NasCounts
+from ferret.fallback.messages import NasCounted, NasCounts, UeContextReleased
 from ferret.protocols import nas, s1ap
 from ferret.protocols.nas import Direction, SecurityHeader
 from ferret.protocols.summary import Protocol
@@ -20,6 +20,7 @@ from ferret.replay.device import device_at
 
 _BITS: Final = {SecurityHeader.SERVICE_REQUEST: 5}  # the short sequence number (TS 24.301 clause 9.9.3.28)
 S1AP_PORT: Final = 36412  # of the MME (TS 36.412 clause 7)
+_RELEASED: Final = "UEContextReleaseComplete"
 _LATE: Final = 8  # a message that is this little behind came late or twice; one further ahead than that has wrapped
 
 
@@ -98,21 +99,25 @@ class NasWatch:
         counter = self._counters.get(subscriber)
         return None if counter is None else counter.counts
 
-    def take(self, captured: CapturedMessage) -> str:
-        """Whose COUNTs this message has changed; "": nobody's. Never raises."""
+    def take(self, captured: CapturedMessage) -> NasCounted | UeContextReleased | None:
+        """What is new about a device: its COUNTs, or that it is idle; None: nothing. Never raises."""
         if not self._subscribers or captured.protocol is not Protocol.S1AP:
-            return ""
+            return None
         from_mme = captured.source.port == S1AP_PORT
         mme = captured.source if from_mme else captured.destination
         try:
             message = s1ap.decode(captured.octets)
-            subscriber = self._subscribers.get((mme.address, message.mme_ue_s1ap_id or 0), "")
+            subscriber = self._subscribers.get((mme.address, message.mme_ue_s1ap_id or 0))
+            if subscriber is None:
+                return None
+            if message.name == _RELEASED:
+                return UeContextReleased(subscriber)
             before = self.counts(subscriber)
-            if subscriber:
-                self._counters[subscriber].take_s1ap(message, from_mme=from_mme)
+            self._counters[subscriber].take_s1ap(message, from_mme=from_mme)
         except ProtocolError:
-            return ""
-        return subscriber if subscriber and self.counts(subscriber) != before else ""
+            return None
+        after = self.counts(subscriber)
+        return None if after is None or after == before else NasCounted(subscriber, after)
 
 
 def count_nas(messages: Sequence[SignallingMessage]) -> NasCounts | None:

@@ -14,13 +14,15 @@ _TOP = 44
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --dim: #6b7480; --rail: #c9d0d8; --paper: #fff;
-  --request: #0b57a4; --answer: #2e7d4f; --refused: #b3261e; --stripe: #f5f7f9; }
+  --request: #0b57a4; --answer: #2e7d4f; --refused: #b3261e; --stripe: #f5f7f9; --edge: #fdf3dc; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --dim: #97a1ad; --rail: #3a424c; --paper: #14181d;
-  --request: #7cb8ff; --answer: #7bd3a1; --refused: #ff8a80; --stripe: #1b2026; } }
+  --request: #7cb8ff; --answer: #7bd3a1; --refused: #ff8a80; --stripe: #1b2026;
+  --edge: #332a14; } }
 body { font: 14px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 1.5rem; }
 h1 { font-size: 1.35rem; } h2 { font-size: 1.1rem; margin-top: 2.2rem; } p, li { max-width: 60rem; }
 .ladder { overflow-x: auto; } svg { display: block; } svg text { fill: var(--ink); font-size: 12px; }
 svg .dim { fill: var(--dim); } .rail { stroke: var(--rail); } .stripe { fill: var(--stripe); }
+.edge { fill: var(--edge); }
 .request { stroke: var(--request); fill: var(--request); } .answer { stroke: var(--answer); fill: var(--answer);
   stroke-dasharray: 5 3; } .refused { stroke: var(--refused); fill: var(--refused); }
 svg text.request, svg text.answer, svg text.refused { stroke: var(--paper); stroke-width: 4px;
@@ -69,8 +71,10 @@ def _svg(ladder: Ladder) -> str:
 
 
 def _stripes(ladder: Ladder, width: int) -> Iterator[str]:
-    for place in range(0, len(ladder.rows), 2):
-        yield f'<rect class="stripe" x="0" y="{_TOP + place * _ROW}" width="{width}" height="{_ROW}"/>'
+    for place, row in enumerate(ladder.rows):
+        if row.at_edge or place % 2 == 0:
+            kind = "edge" if row.at_edge else "stripe"
+            yield f'<rect class="{kind}" x="0" y="{_TOP + place * _ROW}" width="{width}" height="{_ROW}"/>'
 
 
 def _rails(ladder: Ladder, height: int) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ferret.records.message import Node, Role, SignallingMessage
 
@@ -40,6 +40,7 @@ class Row:
     is_answer: bool
     refused: bool
     note: str = ""
+    at_edge: bool = False
     detail: str = ""  # parameters, for a page where they can be opened
 
 
@@ -52,26 +53,46 @@ class Ladder:
     rows: tuple[Row, ...]
 
 
-def ladder_of(title: str, messages: Iterable[SignallingMessage], details: dict[int, str] | None = None) -> Ladder:
-    """The ladder of these messages, which are in order. `details` adds text to a row by the message's index."""
+def ladder_of(
+    title: str,
+    messages: Iterable[SignallingMessage],
+    details: dict[int, str] | None = None,
+    edge: frozenset[str] = frozenset(),
+) -> Ladder:
+    """The ladder of these messages, which are in order. `details` adds text to a row by the message's index.
+
+    `edge`: addresses of edge NFs, whose lanes lie between base station and core and are called MME_e and so on.
+    """
     listed = list(messages)
-    nodes = _nodes(listed)
+    nodes = _nodes(listed, edge)
     lanes = {node: place for place, node in enumerate(nodes)}
     start = min((m.captured.captured_at_ns for m in listed), default=0)
-    rows = tuple(_row(message, lanes, start, (details or {}).get(message.index, "")) for message in listed)
-    return Ladder(title, tuple(_title(node, nodes) for node in nodes), rows)
+    rows = tuple(
+        replace(
+            _row(message, lanes, start, (details or {}).get(message.index, "")),
+            at_edge=not edge.isdisjoint((message.from_nf.address, message.to_nf.address)),
+        )
+        for message in listed
+    )
+    return Ladder(title, tuple(_title(node, nodes, edge) for node in nodes), rows)
 
 
-def _nodes(messages: Iterable[SignallingMessage]) -> list[Node]:
+def _nodes(messages: Iterable[SignallingMessage], edge: frozenset[str]) -> list[Node]:
     found = dict.fromkeys(node for m in messages for node in (m.from_nf, m.to_nf))
-    return sorted(found, key=lambda node: (_LANE_ORDER.index(node.role), node.address, node.port))
+
+    def place(node: Node) -> tuple[bool, int, str, int]:
+        behind = node.address not in edge and node.role not in (Role.UE, Role.ENB)
+        return (behind, _LANE_ORDER.index(node.role), node.address, node.port)
+
+    return sorted(found, key=place)
 
 
-def _title(node: Node, nodes: list[Node]) -> str:
+def _title(node: Node, nodes: list[Node], edge: frozenset[str]) -> str:
     """The role; with the address where several lanes have it."""
-    alike = sum(1 for other in nodes if other.role is node.role)
+    at_edge = node.address in edge
+    alike = sum(1 for other in nodes if other.role is node.role and (other.address in edge) == at_edge)
     if alike == 1 and node.role is not Role.UNKNOWN:
-        return str(node.role)
+        return f"{node.role}_e" if at_edge else str(node.role)
     return f"{node.role} {node.address}" + (f":{node.port}" if node.port else "")
 
 

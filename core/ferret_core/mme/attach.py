@@ -57,6 +57,7 @@ def secured(node: MmeNode, ue: UeContext, _: nas.Plain | None = None) -> None:
         for pdn in left:
             pdn_connectivity.delete_session(node, ue, pdn, lambda ue: _left_deleted(node, ue))
         return
+    ue.radio_capability = ue.radio_capability or node.radio_capabilities.get(ue.imsi, b"")
     if not ue.subscription.apns:
         ue.subscription = node.subscriptions.get(ue.imsi, ue.subscription)
         ue.imeisv = ue.imeisv or ue.subscription.imeisv

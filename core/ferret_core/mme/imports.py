@@ -72,6 +72,14 @@ def subscription_of(
     return Subscription(str(msisdn), rates[0], rates[1], 1, tuple(apns), imeisv=imeisv, radio_capability=radio)
 
 
+def radio_capabilities(given: Any) -> dict[str, bytes]:
+    """Read {IMSI: hex}. Raises ConfigError."""
+    try:
+        return {str(imsi): bytes.fromhex(told) for imsi, told in given.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"radio_capabilities that cannot be read: {error}") from error
+
+
 def _take_over(node: MmeNode, document: Mapping[str, Any]) -> None:
     ue = node.new_ue()
     node.identify(ue, str(document["imsi"]))

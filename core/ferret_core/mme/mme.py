@@ -117,6 +117,7 @@ class Mme(MmeNode):
 
     - any field of `profile.Profile`: the operator's configuration (`profile_from_recording` reads it from what a
       recorded MME sent)
+    - `radio_capabilities`: by IMSI, what devices told of their radio (hex) before they attached again;
     - `subscriptions`: by IMSI, {msisdn, imeisv, radio_capability, ambr, apns} as below, for subscribers that no HSS is
       asked about
     - `ue_contexts`: list of UE contexts to take over, each with `imsi` and, as far as known, `msisdn`, `imeisv`, `enb`
@@ -160,6 +161,7 @@ class Mme(MmeNode):
             case PeerLost(interface=Interface.S1_MME):
                 release.forget_connections(self, event.peer)
                 self.enbs.pop(event.peer, None)
+                self.note("enb_lost", enb=event.peer.address, reason=event.reason)
             case PeerLost():
                 self.note("peer_lost", peer=str(event.peer.role), reason=event.reason)
                 if event.interface is Interface.S11:
@@ -242,6 +244,7 @@ class Mme(MmeNode):
         if not isinstance(ue_contexts, (list, tuple)) or not all(isinstance(one, Mapping) for one in ue_contexts):
             raise ConfigError("ue_contexts is not a list of tables")
         told = values.pop("subscriptions", {})
+        self.radio_capabilities |= imports.radio_capabilities(values.pop("radio_capabilities", {}))
         self.profile = changed(self.profile, values)
         self.subscriptions |= imports.subscriptions(told)
         for document in ue_contexts:
@@ -270,6 +273,7 @@ class Mme(MmeNode):
         self.now = now
         self.outputs()
         detach.implicitly(self, subscriber)
+        self.radio_capabilities.pop(subscriber, None)
         return self.outputs()
 
     def count_from(self, imsi: str, downlink_count: int) -> None:

@@ -45,6 +45,7 @@ class MmeNode(NetworkFunction):
         self.by_m_tmsi: dict[int, UeContext] = {}
         self.by_s11_teid: dict[int, UeContext] = {}
         self.subscriptions: dict[str, Subscription] = {}  # told by the operator, for want of an HSS
+        self.radio_capabilities: dict[str, bytes] = {}  # by IMSI, of devices that were here before
         self.pending: dict[int, Pending] = {}
         self.now = 0.0
         self._outputs: list[Output] = []

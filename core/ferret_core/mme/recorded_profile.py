@@ -40,8 +40,8 @@ def profile_from_recording(messages: Iterable[SignallingMessage]) -> Mapping[str
             reader.take(message)
         except DecodeError:
             continue
-    subscriptions = reader.subscriptions()
-    return {**reader.profile, "subscriptions": subscriptions} if subscriptions else reader.profile
+    found = {"subscriptions": reader.subscriptions(), "radio_capabilities": reader.radio_capabilities()}
+    return {**reader.profile, **{name: told for name, told in found.items() if told}}
 
 
 class _Reader:
@@ -86,6 +86,11 @@ class _Reader:
                 ]
                 found[imsi] = {**session, "ambr": self._ue_ambr, "apns": apns}
         return found
+
+    def radio_capabilities(self) -> dict[str, str]:
+        """What the MME knew of devices when they attached last, by IMSI: hex."""
+        known = {imsi: session.get("radio_capability", "") for imsi, session in self._sessions.items()}
+        return {imsi: told for imsi, told in known.items() if told and imsi in self._located}
 
     # S1-MME
 
@@ -160,8 +165,8 @@ class _Reader:
             self.profile["attach_result_as_asked"] = True
         self.profile["attach_accept"] = [[one.name, one.octets.hex()] for one in plain.fields if one.name in _CHOSEN]
         radio_capability = message.ie(s1ap.IeId.UE_RADIO_CAPABILITY)
-        if radio_capability:  # known before the device could tell it
-            self._last_session["radio_capability"] = radio_capability.hex()
+        # there: known before the device could tell it, from an earlier attach
+        self._last_session["radio_capability"] = radio_capability.hex() if radio_capability else ""
         self.profile["masked_imeisv"] = message.ie(s1ap.IeId.MASKED_IMEISV) is not None
         tai_lists = self.profile.setdefault("tai_lists", [])
         tai_list = (plain.get("TAI list") or b"").hex()

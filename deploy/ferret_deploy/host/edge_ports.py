@@ -26,6 +26,7 @@ from ferret_edge.site import Site
 
 _TRY_AGAIN: Final = 0.25  # s between attempts to reach an NF that is gone
 _LOOK_AGAIN: Final = 0.003  # s
+_UNCHANGED: Final = 10  # looks
 _PATIENCE: Final = 1.0  # s for an answer
 
 
@@ -116,12 +117,16 @@ class EdgePorts:
         await self._quiet()
 
     async def _quiet(self) -> None:
-        """Wait until nothing is under way between the NFs; for an NF that is gone nobody waits."""
-        sums = (-1, -1)
+        """Wait until nothing is under way between the NFs; for an NF that is gone nobody waits.
+
+        What was once lost between them leaves the sums apart for ever: then it is enough that nothing changes.
+        """
+        sums, unchanged = (-1, -1), 0
         async with asyncio.timeout(_PATIENCE):
-            while not self.gone:
+            while not self.gone and unchanged < _UNCHANGED:
                 before, sums = sums, await self._sums()
-                if sums == before and sums[0] == sums[1]:
+                unchanged = unchanged + 1 if sums == before else 0
+                if unchanged and sums[0] == sums[1]:
                     return
                 await asyncio.sleep(_LOOK_AGAIN)
 

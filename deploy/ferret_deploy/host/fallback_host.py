@@ -43,6 +43,7 @@ from ferret.fallback.messages import (
     ReplayRecording,
     Report,
     ResumeCall,
+    UeContextReleased,
 )
 from ferret.fallback.nas_counts import NasWatch
 from ferret.fallback.report import FallbackReport
@@ -57,13 +58,14 @@ from ferret.replay.port import Noted
 from ferret.replay.runner import ReplayTimes
 from ferret.replay.verdict import RecordingResult
 from ferret_deploy.host.edge_ports import EdgePorts
-from ferret_deploy.host.followed_replay import FallbackError, FollowedReplay
+from ferret_deploy.host.followed_replay import FallbackError, FollowedReplay, before_pause
 from ferret_deploy.host.network import CoreNetwork
 from ferret_deploy.host.observation import CallEvent, Look, Observation
 from ferret_edge.site import Site
 
 _AFTERMATH_NS: Final = 20_000_000  # until the last answers of what FERRET had the network do have been seen
 _IN_A_HURRY: Final = frozenset({State.HOLDING, State.REPLAYING, State.RECONFIGURING})
+_S1: Final = "S1 association"
 _EDGE_AT_WORK: Final = frozenset({State.HOLDING, State.REPLAYING, State.RECONFIGURING, State.RETURNING})
 _log = structlog.get_logger("ferret.host")
 
@@ -77,6 +79,7 @@ class MovedCall:
     replay: FollowedReplay | None = None
     following: asyncio.Task[bool] | None = None
     work: asyncio.Task[None] | None = None  # the last command, which waits for those before it
+    over: bool = False  # it has ended, here or there
     results: list[RecordingResult] = field(default_factory=list)
 
 
@@ -116,6 +119,7 @@ class FallbackHost:
         self._current: MovedCall | None = None  # whose replay the edge is busy with, until it has moved
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
+        self._edge_is_there = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -137,8 +141,8 @@ class FallbackHost:
         of_edge = (
             captured.source.address in self._edge_addresses or captured.destination.address in self._edge_addresses
         )
-        if subscriber := self._nas.take(captured):
-            self._counted(subscriber, at_edge=of_edge)
+        if (event := self._nas.take(captured)) is not None:
+            self._signalled(event, at_edge=of_edge)
         if not of_edge:
             self.observation.take(captured, self._clock())
             self._changed.set()
@@ -148,10 +152,16 @@ class FallbackHost:
         self._do(self.controller.receive(event, self._clock()))
 
     async def until_idle(self) -> None:
-        """Wait until no call is recorded, replayed, at the edge or on its way back."""
+        """Wait until no call is in progress, nor anything that is left of one."""
         while self.controller.reports() or self._calls:
             self._idle.clear()
             await self._idle.wait()
+
+    async def until_edge_is_there(self) -> None:
+        """Wait until every edge NF answers."""
+        while self._edge.gone:
+            self._edge_is_there.clear()
+            await self._edge_is_there.wait()
 
     # Looking.
 
@@ -191,6 +201,8 @@ class FallbackHost:
                 self._follow(self._known(call), look.calls[call])
 
     def _new(self, event: CallEvent) -> None:
+        if isinstance(event, CallEnded):
+            self._known(event.call).over = True
         if not isinstance(event, CallEstablished):
             self.receive(event)
             return
@@ -210,8 +222,10 @@ class FallbackHost:
             if moved.replay is not None:  # it ended, or is not to be moved, while its replay followed
                 moved.work = self._start(self._forget(moved))
                 continue
+            if not moved.over:  # it goes on over the core
+                continue
             del self._calls[call]
-            self.observation.over(call, self._clock())
+            self.observation.over(call, self._clock(), time.time_ns())
             if not any(one.subscriber == call.subscriber for one in self._calls):
                 self._nas.end(call.subscriber)
 
@@ -247,7 +261,10 @@ class FallbackHost:
         if replay is None or capture is None:
             return False
         known: tuple[SignallingMessage, ...] = capture.messages
-        return await replay.follow(recording.subscriber, recording.service, recording.everything, known)
+        entries = recording.everything
+        if moved.recording is not recording:
+            entries = before_pause(entries, time.time_ns())
+        return await replay.follow(recording.subscriber, recording.service, entries, known)
 
     async def _forget(self, moved: MovedCall) -> None:
         """Whatever the edge has replayed of a call is forgotten there."""
@@ -304,6 +321,9 @@ class FallbackHost:
             answer = CommandDone(command.id, result=result, counts=self._nas.counts(command.call.subscriber))
         except (FerretError, TimeoutError, OSError) as error:
             answer = CommandFailed(command.id, str(error) or "no answer in time")
+        except Exception as error:  # whatever else goes wrong here must not keep the call from going back
+            _log.exception("host_failed", command=type(command).__name__)
+            answer = CommandFailed(command.id, f"internal error: {type(error).__name__}")
         self._happened(command, answer)
         self.receive(answer)
 
@@ -367,17 +387,25 @@ class FallbackHost:
     # Events.
 
     def _noted(self, noted: Noted) -> None:
-        if noted.event != "served_call_ended":
-            return
-        ended = noted.fields.get("call", "")
+        match noted.event:
+            case "served_call_ended":
+                self._ended_at_edge(noted.fields.get("call", ""))
+            case "enb_lost":
+                self.receive(EdgeLost(_S1, str(noted.fields.get("reason", ""))))
+            case "enb_connected":
+                self.receive(EdgeBack(_S1))
+
+    def _ended_at_edge(self, ended: object) -> None:
         for call, moved in list(self._calls.items()):
             if moved.replay is not None and self._state_of(call) is State.AT_EDGE and ended in moved.replay.calls():
+                moved.over = True
                 self.receive(CallEnded(call, Place.EDGE))
 
     def _edge_lost(self, role: Role, reason: str) -> None:
         self.receive(EdgeLost(str(role), reason))
 
     def _edge_back(self, role: Role) -> None:
+        self._edge_is_there.set()
         self.receive(EdgeBack(str(role)))
 
     def _watch_nas(self, event: CallEstablished) -> None:
@@ -386,12 +414,10 @@ class FallbackHost:
         mme = next((m.from_nf.address for m in messages if m.from_nf.role is Role.MME), "")
         self._nas.watch(event.call.subscriber, event.counts, [(mme, device.mme_ue_s1ap_id or 0)])
 
-    def _counted(self, subscriber: str, *, at_edge: bool) -> None:
-        counts = self._nas.counts(subscriber)
-        if counts is not None:
-            if at_edge:
-                self._network.counted(subscriber, counts)
-            self.receive(NasCounted(subscriber, counts))
+    def _signalled(self, event: NasCounted | UeContextReleased, *, at_edge: bool) -> None:
+        if at_edge and isinstance(event, NasCounted):
+            self._network.counted(event.subscriber, event.counts)
+        self.receive(event)
 
     # Small things.
 

@@ -30,6 +30,7 @@ from ferret_edge.context import EdgeContext, context_for
 
 _ONCE: Final = frozenset({"ue_contexts", "registrations", "dialogs", "paa"})
 """Context that is state, not configuration: what is known better of it later must not be put over what has happened."""
+_PAUSE_NS: Final = 20_000_000
 _NO_ROUTES: Final[tuple[str, ...]] = ()
 
 
@@ -201,3 +202,17 @@ class FollowedReplay:
                 news[role] = changed
                 before.update(changed)
         return news
+
+
+def before_pause(entries: Sequence[Entry], now_ns: int) -> list[Entry]:
+    """What was captured before the last pause of the network: all that follows from it has been seen.
+
+    A stimulus must not be replayed before its consequences are known: they show how the operator has configured the
+    NFs, as the PCRF's policy. A pause is when every NF waits for somebody far away. `now_ns`: since the epoch.
+    """
+    times = sorted({one.message.captured.captured_at_ns for one in entries})
+    until = 0
+    for at, following in zip(times, [*times[1:], now_ns], strict=True):
+        if following - at >= _PAUSE_NS:
+            until = at
+    return [one for one in entries if one.message.captured.captured_at_ns <= until]

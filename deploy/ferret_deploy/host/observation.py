@@ -7,9 +7,10 @@ followed, at every pause. What is over is dropped after a while, so that looks s
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from ferret.fallback.establishment import CallWatch
@@ -21,11 +22,15 @@ from ferret.replay.plan import KEEP_ALIVES
 from ferret_agents.live_recording import record_messages
 from ferret_agents.rolling import RollingRecorder
 
-_QUIET: Final = 0.012  # s without a message after which what was captured is looked at
+_QUIET: Final = 0.022  # s without a message after which what was captured is looked at
 _LATEST: Final = 0.1  # s: on a host that is never quiet
 _APART: Final = 0.15  # s between looks at what cannot have changed any call: they take the NFs' time
 _OVER: Final = 0.5  # s after which no message of a call that has ended is on its way any more
+_SPANS: Final = 32
 _ATTACH: Final = "attach"
+_REGISTRATION: Final = "registration"
+_NEW_SESSION: Final = "Create Session Request"
+"""No attach is without it: what else looks like one may be a straggler of something that was dropped."""
 _CONNECTIONS: Final = KEEP_ALIVES & {"CER", "CEA"}
 
 CallEvent = CallBegun | CallEstablished | CallEnded
@@ -48,7 +53,8 @@ class Observation:
     def __init__(self) -> None:
         self.recorder = RollingRecorder()
         self._watch = CallWatch(settle=_QUIET, latest=_LATEST)
-        self._own: dict[str, list[Span]] = defaultdict(list)  # by subscriber
+        self._own: dict[str, deque[Span]] = defaultdict(partial(deque, maxlen=_SPANS))  # by subscriber
+        self._begins: dict[Call, int] = {}  # ns since the epoch
         self._over: dict[Call, float] = {}  # and since when
         self._first: float | None = None  # captured message that has not been looked at
         self._last = 0.0
@@ -65,9 +71,13 @@ class Observation:
         """Meanwhile FERRET itself had the network signal with this subscriber: nothing of a recording caused it."""
         self._own[subscriber].append(span)
 
-    def over(self, call: Call, now: float) -> None:
-        """Nobody has to do with this call any more."""
+    def over(self, call: Call, now: float, now_ns: int) -> None:
+        """Nobody has to do with this call any more. `now_ns`: since the epoch."""
         self._over[call] = now
+        begin = self._begins.get(call, 0)
+        if begin:
+            self._own[call.subscriber].append((begin, now_ns))
+        self._watch.forget(call)
 
     def due(self, *, following: bool, busy: bool) -> float | None:
         """When to look; None: for nothing that has come. `following`: somebody wants to know of every message, but a
@@ -84,18 +94,23 @@ class Observation:
 
     async def look(self, now: Callable[[], float]) -> Look:
         """Look. Raises RecordError where what was captured is of no use at all."""
-        self._first, self._looked = None, now()
+        begun = now()
+        self._first, self._looked = None, begun
         capture = await asyncio.to_thread(record_messages, self.recorder.messages())
-        known = {one: self._without_own(one) for one in capture.recordings}
-        caused = {one: rest for one, rest in known.items() if rest.entries}
-        news = tuple(self._watch.look(caused.values()))
-        calls = {self._watch.call_of(rest): one for one, rest in caused.items() if one.service in CALLS}
-        self._drop(capture, calls, now())
-        return Look(news, capture, {call: known[one] for call, one in calls.items()})
+        closed = {(call.subscriber, self._begins.get(call)) for call in self._over}
+        still = [one for one in capture.recordings if (one.subscriber, one.begin_ns) not in closed]
+        recordings = [rest for one in still if (rest := self._without_own(one)).entries]
+        news = tuple(self._watch.look(recordings, until=begun))
+        calls = {self._watch.call_of(one): one for one in recordings if one.service in CALLS}
+        self._begins |= {call: one.begin_ns for call, one in calls.items()}
+        self._drop(capture, now())
+        return Look(news, capture, calls)
 
     def _without_own(self, recording: Recording) -> Recording:
         spans = self._own.get(recording.subscriber)
         if not spans:
+            return recording
+        if recording.service == _REGISTRATION:
             return recording
         return replace(
             recording,
@@ -103,35 +118,39 @@ class Observation:
             entries=tuple(_without(recording.entries, spans)),
         )
 
-    def _drop(self, capture: Capture, calls: Mapping[Call, Recording], now: float) -> None:
-        """Calls that are over, what FERRET itself caused, what was before a subscriber's last attach, keep-alives."""
+    def _drop(self, capture: Capture, now: float) -> None:
+        """What calls that are over, and what FERRET itself caused, have left; what was before a subscriber's last
+        attach; and keep-alives.
+        """
         gone = [m for m in capture.unattributed if m.name in KEEP_ALIVES and m.name not in _CONNECTIONS]
         for call in [call for call, since in self._over.items() if now - since > _OVER]:
             del self._over[call]
-            if call in calls:
-                gone += calls[call].messages
-                self._watch.forget(call)
-            if not any(one.subscriber == call.subscriber for one in self._over):
-                gone += self._caused(capture, call.subscriber)
+            known = call.subscriber, self._begins.pop(call, 0)
+            for one in capture.recordings:
+                if (one.subscriber, one.begin_ns) == known:
+                    gone += one.messages
+            gone += self._within(capture, call.subscriber)
         attached: dict[str, int] = {}
         for one in capture.recordings:
-            if one.service == _ATTACH:
+            if one.service == _ATTACH and any(m.name == _NEW_SESSION for m in one.messages):
                 attached[one.subscriber] = max(attached.get(one.subscriber, 0), one.begin_ns)
-        for one in capture.recordings:
-            if one.service not in CALLS and one.begin_ns < attached.get(one.subscriber, 0):
-                gone += one.messages
+        for message in capture.messages:
+            since = max((attached.get(one, 0) for one in message.subscribers), default=0)
+            if message.captured.captured_at_ns < since:
+                gone.append(message)
         if gone:
             self.recorder.drop(gone)
 
-    def _caused(self, capture: Capture, subscriber: str) -> list[SignallingMessage]:
-        """What is in no recording because FERRET itself caused it."""
-        spans = self._own.pop(subscriber, [])
-        own = [entry for one in capture.recordings if one.subscriber == subscriber for entry in one.entries]
-        rest = {entry.message.index for entry in _without(own, spans)}
-        return [entry.message for entry in own if entry.message.index not in rest]
+    def _within(self, capture: Capture, subscriber: str) -> list[SignallingMessage]:
+        """What belongs to the subscriber's spans, whichever service it was taken for; a registration stays."""
+        spans = self._own[subscriber]
+        own = [m for m in capture.messages if subscriber in m.subscribers and _REGISTRATION not in m.services]
+        return [m for m in own if _is_within(m, spans)]
 
 
 def _without(entries: Iterable[Entry], spans: Iterable[Span]) -> list[Entry]:
-    return [
-        one for one in entries if not any(start <= one.message.captured.captured_at_ns <= end for start, end in spans)
-    ]
+    return [one for one in entries if not _is_within(one.message, spans)]
+
+
+def _is_within(message: SignallingMessage, spans: Iterable[Span]) -> bool:
+    return any(start <= message.captured.captured_at_ns <= end for start, end in spans)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from html import escape
 from typing import Any, Final
 
 from ferret.fallback.states import State
 from ferret.ladder import html_page, ladder_of
+from ferret.records.message import SignallingMessage
+from ferret.replay.plan import KEEP_ALIVES
 from ferret_deploy.lab.live_call import Demonstration, LiveCall
 from ferret_deploy.lab.plots import call_setup_cdf, voice_delay_cdf
 from ferret_deploy.lab.voice_figures import percentile
@@ -39,6 +42,7 @@ def as_json(shown: Demonstration) -> dict[str, Any]:
         "move_ms": _percentiles(one.phase(State.RECONFIGURING) for one in shown.calls),
         "return_ms": _percentiles(one.phase(State.RETURNING) for one in shown.calls),
         **shown.voice.as_json(),
+        "failure_gap_ms": _ms(max(shown.gaps_at_failure)) if shown.gaps_at_failure else None,
         "messages_recorded": sum(one.queued for one in shown.accounts),
         "messages_dropped": sum(sum(one.dropped.values()) + one.kernel_dropped for one in shown.accounts),
         "agents": len(shown.accounts),
@@ -65,11 +69,16 @@ def rows(shown: Demonstration) -> list[tuple[str, str]]:
         ("voice delay over the core, one way", _spoken(found["voice_delay_core_ms"])),
         ("voice delay over the edge, one way", _spoken(found["voice_delay_edge_ms"])),
         ("longest time without voice at a move", _number(found["voice_gap_ms"])),
+        *_killed(found["failure_gap_ms"]),
         ("voice packets lost", f"{found['voice_lost']} of {found['voice_sent']}"),
         ("messages seen by agents", f"{found['messages_recorded']} by {found['agents']} agents"),
         ("messages dropped", str(found["messages_dropped"])),
         ("left over in any NF", str(found["left_over"]) if found["left_over"] else "nothing"),
     ]
+
+
+def _killed(gap: float | None) -> list[tuple[str, str]]:
+    return [] if gap is None else [("longest time without voice, edge NF killed", _number(gap))]
 
 
 def page(shown: Demonstration, settings: str) -> str:
@@ -79,16 +88,24 @@ def page(shown: Demonstration, settings: str) -> str:
     plots += voice_delay_cdf(shown.voice.delays("core"), shown.voice.delays("edge"))
     told = (
         f"<p>{escape(settings)} Device, base station, remote party and WAN are emulations that speak the real "
-        f"protocols. The ladder shows what the agents beside the core's NFs have seen; edge NFs have no agents.</p>"
+        f"protocols. The ladder shows what agents have seen on the wire in the first call: between NFs of the core and "
+        f"their neighbours and, on tinted rows, at the edge. What the replayer hands to edge NFs over their replay "
+        f"ports is on no wire.</p>"
     )
-    messages = [] if shown.capture is None else [one for one in shown.capture.messages if one.subscribers]
-    return html_page(
-        "FERRET: live calls, moved to the edge", told + f"<table>{table}</table>" + plots, _ladders(messages)
+    ladders = (
+        [ladder_of("Signalling of the first call", messages, edge=shown.edge)] if (messages := _first(shown)) else []
     )
+    return html_page("FERRET: live calls, moved to the edge", told + f"<table>{table}</table>" + plots, ladders)
 
 
-def _ladders(messages: Sequence[Any]) -> list[Any]:
-    return [ladder_of("Signalling at the core", messages)] if messages else []
+def _first(shown: Demonstration) -> list[SignallingMessage]:
+    """What belongs to subscribers until the first call is over, of core and edge in the order of time."""
+    captures = [one for one in (shown.capture, shown.edge_capture) if one is not None]
+    over = shown.calls[0].over_at_ns if shown.calls else 0
+    found = [m for one in captures for m in one.messages if m.name not in KEEP_ALIVES]
+    until = [m for m in found if not over or m.captured.captured_at_ns <= over]
+    in_time = sorted(until, key=lambda m: m.captured.captured_at_ns)
+    return [replace(message, index=number) for number, message in enumerate(in_time, start=1)]
 
 
 def _setups(shown: Demonstration) -> list[float]:

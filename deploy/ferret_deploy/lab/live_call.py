@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
+from ferret.errors import FerretError, LocalMisuseError
 from ferret.fallback.messages import Answer, Answered, CommandFailed, HoldCall, Reconfigure, ReplayRecording, ResumeCall
 from ferret.fallback.report import FallbackReport
 from ferret.fallback.states import State
+from ferret.records.message import Role
 from ferret.records.recorder import Capture
 from ferret.replay.verdict import RecordingResult
 from ferret_agents.live.counters import AgentCounters
@@ -28,6 +30,7 @@ from ferret_deploy.lab.live_network import LiveDevice
 from ferret_deploy.lab.live_scene import PARTY, Account, Scene, live_scene, switched_on
 from ferret_deploy.lab.places import Places
 from ferret_deploy.lab.voice_driver import DeviceVoice, RemoteVoice, VoiceEnd
+from ferret_deploy.lab.voice_figures import longest_gap
 from ferret_deploy.lab.voice_totals import VoiceTotals
 
 _ON_ITS_WAY: Final = 0.2  # s after which no packet of voice comes any more
@@ -46,6 +49,10 @@ class LiveCall:
     arrived_at: float = 0.0  # at the edge, monotonic
     report: FallbackReport | None = None  # as it ended
     results: list[RecordingResult] = field(default_factory=list)
+    killed: str = ""  # the edge NF that was killed while they talked over the edge
+    killed_at: float = 0.0  # monotonic
+    saved_at: float = 0.0  # over the core again, monotonic
+    over_at_ns: int = 0  # since the epoch
     failure: str = ""  # what went wrong in the lab itself
 
     @property
@@ -76,7 +83,9 @@ class LiveCall:
             return self.failure
         if self.report is None:
             return "FERRET has not seen the call"
-        if not self.reached_edge or self.report.failed:
+        if self.killed and self.report.state is not State.ON_CORE:
+            return f"the edge {self.killed} died, and it did not go on over the core"
+        if not self.reached_edge or (self.report.failed and not self.killed):
             return self.report.reason or "it never ran over the edge"
         return "" if self.returned else f"left behind: {', '.join(self.report.left_behind)}"
 
@@ -89,9 +98,11 @@ class Demonstration:
     registration: float = 0.0
     calls: list[LiveCall] = field(default_factory=list)
     voice: VoiceTotals = field(default_factory=VoiceTotals)
+    gaps_at_failure: list[float] = field(default_factory=list)  # without voice, when an edge NF was killed
     accounts: tuple[AgentCounters, ...] = ()
     leftovers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # in any NF, after the detach
     capture: Capture | None = None  # what the core's agents have seen
+    edge: frozenset[str] = frozenset()  # addresses of edge NFs
     edge_capture: Capture | None = None  # what the edge's agent has seen
 
     @property
@@ -100,8 +111,12 @@ class Demonstration:
         return sum(bool(one.why_failed) for one in self.calls)
 
 
-async def play(places: Places, *, calls: int, talk: float, seed: int = 0, tell: Callable[[str], None]) -> Demonstration:
+async def play(
+    places: Places, *, calls: int, talk: float, kill: Role | None = None, seed: int = 0, tell: Callable[[str], None]
+) -> Demonstration:
     """Calls one after the other, each with voice for `talk` seconds on the core and as long at the edge.
+
+    `kill`: the edge NF of this role dies in the last call, while they talk over the edge.
 
     `tell` gets what happens, in words. Raises TransportError and ConfigError where sockets cannot be opened. A call
     that goes wrong is one that failed; the next one begins with a device that attaches anew.
@@ -112,12 +127,13 @@ async def play(places: Places, *, calls: int, talk: float, seed: int = 0, tell: 
     scene = live_scene(places, account, services=services, seed=seed, told=story.reported, happened=story.happened)
     async with scene as running:
         story.scene = running
-        await story.play(calls)
+        await story.play(calls, kill)
         with contextlib.suppress(TimeoutError):  # what is left is told
             await running.core.until(lambda: not running.core.leftovers(), within=2.0)
         result.leftovers = {**running.core.leftovers(), **_at_edge(running)}
     result.accounts = account.counters
     result.capture = record_messages(account.core)
+    result.edge = frozenset(running.edge.site.addresses())
     result.edge_capture = record_messages(account.edge)
     return result
 
@@ -138,7 +154,7 @@ class _Story:
         self._current: LiveCall | None = None
         self._arrived = asyncio.Event()  # the call is at the edge, or will not be
 
-    async def play(self, calls: int) -> None:
+    async def play(self, calls: int, kill: Role | None) -> None:
         """All of them; the device attaches anew every so many calls, and where something went wrong."""
         live: LiveDevice | None = None
         for number in range(1, calls + 1):
@@ -148,11 +164,12 @@ class _Story:
             try:
                 if live is None:
                     live = await self._attached()
-                await self._call(live, call, hangs_up="device" if number % 2 else "party")
+                kills = kill if number == calls else None
+                await self._call(live, call, hangs_up="device" if number % 2 else "party", kills=kills)
                 if number % _CALLS_OF_A_LIFE == 0 or number == calls:
                     await self._leave(live)
                     live = None
-            except TimeoutError as error:
+            except (TimeoutError, FerretError) as error:
                 call.failure = call.failure or f"{error}" or "somebody did not answer in time"
                 self._tell(f"  Failed: {call.failure}.")
                 await self._drop(live)
@@ -204,26 +221,35 @@ class _Story:
             live.agent().deregister()
             await live.agent().wait_for(NotRegistered)
             await live.device.detach()
+            core = self._scene().core
+            await core.until(lambda: not core.leftovers())
 
     async def _drop(self, live: LiveDevice | None) -> None:
-        """Whatever state it is in, it leaves."""
+        """Whatever state it is in, it leaves, and the party has no call any more."""
+        agents: list[UserAgentDriver] = [self._scene().party]
+        if live is not None and live.device.sip is not None:
+            agents.append(live.device.sip)
+        for agent in agents:
+            for name in list(agent.agent.calls):
+                with contextlib.suppress(LocalMisuseError):
+                    agent.hang_up(name)
         with contextlib.suppress(TimeoutError):
             await self._scene().idle()
         if live is not None:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, LocalMisuseError):
                 await live.device.detach()
             live.device.stop()
 
     # One call.
 
-    async def _call(self, live: LiveDevice, call: LiveCall, *, hangs_up: str) -> None:
+    async def _call(self, live: LiveDevice, call: LiveCall, *, hangs_up: str, kills: Role | None) -> None:
         """Call, talk while FERRET moves the call, hang up, and wait until everything is back."""
         scene, agent = self._scene(), live.agent()
         self._arrived.clear()
         started = time.monotonic()
         async with _named("the call was not set up"):
             live.call = agent.call(PARTY)
-            await scene.party.wait_for(Ringing)
+            await scene.party.wait_for(Ringing, lambda event: event.call == live.call)
             scene.party.answer(live.call)
             media = (await agent.wait_for(Established)).media
             call.setup = time.monotonic() - started
@@ -237,6 +263,8 @@ class _Story:
             if call.reached_edge:
                 self._tell(f"  They talk for {self._talk:g} s over the edge.")
             await asyncio.sleep(self._talk)
+            if kills is not None and call.reached_edge:
+                await self._kill(call, kills)
             voice.end.hush()
             remote.end.hush()
             await asyncio.sleep(_ON_ITS_WAY)
@@ -245,12 +273,29 @@ class _Story:
             await self._hang_up(live, hangs_up)
         async with _named("the call did not come back"):
             await scene.idle(within=_PATIENCE)
+        call.over_at_ns = time.time_ns()
 
     def _count_voice(self, call: LiveCall, voice: DeviceVoice, remote: RemoteVoice) -> None:
         fallback = call.phase(State.HOLDING, State.REPLAYING, State.RECONFIGURING)
         moves = [] if fallback is None else [(call.arrived_at - fallback, call.arrived_at + _ON_ITS_WAY)]
+        without_edge = (call.killed_at, call.saved_at + _ON_ITS_WAY)
         for source, sink in ((voice.end.source, remote.end.sink), (remote.end.source, voice.end.sink)):
-            self._result.voice.add(source, sink, moves)
+            self._result.voice.add(source, sink, moves, excused=[without_edge] if call.killed else [])
+            if call.killed:
+                self._result.gaps_at_failure.append(longest_gap(sink.heard, within=without_edge))
+
+    async def _kill(self, call: LiveCall, role: Role) -> None:
+        """An edge NF dies; they talk on."""
+        scene = self._scene()
+        call.killed, call.killed_at = str(role), time.monotonic()
+        self._tell(f"  The edge's {role} is killed.")
+        await scene.edge.nfs[role].stop()
+        async with _named("the call did not come back"), asyncio.timeout(_PATIENCE):
+            await self._arrived.wait()
+        call.saved_at = time.monotonic()
+        self._tell(f"  {_ms(call.saved_at - call.killed_at)} later they talk over the core again.")
+        await asyncio.sleep(self._talk)
+        await scene.restarted(role)
 
     async def _hang_up(self, live: LiveDevice, who: str) -> None:
         ends: tuple[UserAgentDriver, ...] = (live.agent(), self._scene().party)

@@ -33,7 +33,7 @@ from ferret_core.driver.core_set import CoreSet
 from ferret_core.driver.device import Cell, Device
 from ferret_core.driver.places import CORE_ROLES
 from ferret_core.driver.places import Places as Addresses
-from ferret_core.driver.ports import S1AP_PORT
+from ferret_core.driver.ports import S1AP_PORT, SIP_PORT
 from ferret_core.driver.user_agent import RemoteParty
 from ferret_core.enb import Enb
 from ferret_core.enb.driver import EnbDriver
@@ -47,6 +47,8 @@ from ferret_edge.edge_set import EdgeSet
 from ferret_edge.site import Site
 
 PARTY: Final = "sip:bob@remote.example"
+OTHER_PARTY: Final = "sip:carol@other.example"
+_PARTIES: Final = ((PARTY, 90), (OTHER_PARTY, 91))
 MEDIA_PORT: Final = 49000
 _EDGE_NETWORK: Final = "10.20.0.0/24"
 CONFIGS: Final = (
@@ -78,7 +80,10 @@ def lab_network(places: Places) -> LabNetwork:
     """The addresses of the core, the base station and the remote party, each in its place."""
     addresses = {role: places["core"].address(host) for role, host in _HOSTS.items()}
     addresses |= {Role.ENB: places["site"].address(30), Role.REMOTE: places["internet"].address(90)}
-    return LabNetwork(Addresses(addresses, {"internet": "10.45.1.0/24", "ims": "10.45.2.0/24"}))
+    remotes = {
+        identity.partition("@")[2]: f"{places['internet'].address(host)}:{SIP_PORT}" for identity, host in _PARTIES
+    }
+    return LabNetwork(Addresses(addresses, {"internet": "10.45.1.0/24", "ims": "10.45.2.0/24"}), remotes=remotes)
 
 
 @dataclass(slots=True)
@@ -102,6 +107,7 @@ class Scene:
     network: LiveNetwork
     host: FallbackHost
     party: RemoteParty
+    other_party: RemoteParty
     seed: int
 
     async def device(self, place: int = 0) -> LiveDevice:
@@ -167,20 +173,22 @@ async def live_scene(
         controller = Controller(services or switched_on())
         host = FallbackHost(controller, network, site, replays, told=told, happened=happened)
         await stack.enter_async_context(_agents(places, lab, site, account, host, network))
-        address, proxy = lab.sip_address(Role.REMOTE), lab.sip_address(Role.ICSCF)
-        party = RemoteParty(PARTY, address, proxy, Random(seed + 2), media_port=MEDIA_PORT)
         for place, one in (("core", core), ("edge", edge)):
             stack.push_async_callback(one.stop)
             await places[place].run(one.start())
-        stack.callback(party.stop)
-        await places["internet"].run(party.start())
+        parties = []
+        for identity, address in zip((one for one, _ in _PARTIES), lab.remote_domains().values(), strict=True):
+            proxy, chance = lab.sip_address(Role.ICSCF), Random(f"{seed}/{identity}")
+            parties.append(RemoteParty(identity, address, proxy, chance, media_port=MEDIA_PORT))
+            stack.callback(parties[-1].stop)
+            await places["internet"].run(parties[-1].start())
         stack.callback(core_side.stop)
         await places["site"].run(core_side.start())
         stack.callback(edge_side.stop)
         await places["site"].run(edge_side.start(user_plane=False))
         stack.push_async_callback(host.stop)
         await places["edge"].run(host.start())
-        scene = Scene(places, core, edge, core_side, Cell(core_side), network, host, party, seed)
+        scene = Scene(places, core, edge, core_side, Cell(core_side), network, host, parties[0], parties[1], seed)
         try:
             yield scene
         finally:

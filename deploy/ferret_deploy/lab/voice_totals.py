@@ -28,17 +28,19 @@ class VoiceTotals:
         sink: VoiceSink,
         moves: Sequence[tuple[float, float]] = (),
         *,
+        excused: Sequence[tuple[float, float]] = (),
         arriving_until: float | None = None,
     ) -> None:
         """Add a stream that was moved at these times (from, to; monotonic).
 
-        `arriving_until`: what was sent later may be on its way and is not lost.
+        `excused`: when else packets may be lost, since an edge NF died. `arriving_until`: what
+        was sent later may be on its way and is not lost.
         """
         found = figures(source, sink, arriving_until=arriving_until)
         self.sent += found.sent
         self.received += found.received
         self.lost += len(found.lost)
-        self.lost_outside_gaps += len(found.lost_outside(moves))
+        self.lost_outside_gaps += len(found.lost_outside((*moves, *excused)))
         self.reordered += found.reordered
         self.duplicates += found.duplicates
         self.gaps += [longest_gap(sink.heard, within=move) for move in moves]

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
+from ferret.fallback.messages import Call
+from ferret.fallback.states import State
 from ferret.records.message import Role
-from ferret.records.recorder import Capture
 from ferret.replay.verdict import Verdict
+from ferret_core.driver.user_agent import RemoteParty
 from ferret_deploy.lab.call_report import as_json, is_as_it_should_be, page, rows
 from ferret_deploy.lab.delay_line import Impairment
-from ferret_deploy.lab.live_call import CONFIGS, Demonstration, play, wan_links
-from ferret_deploy.lab.live_move import LiveMove, _LiveMover
+from ferret_deploy.lab.live_call import Demonstration, play
+from ferret_deploy.lab.live_network import LiveDevice, LiveNetwork
+from ferret_deploy.lab.live_scene import CONFIGS, Scene, wan_links
 from ferret_deploy.lab.places import Places
 
 pytestmark = [pytest.mark.root, pytest.mark.sctp]
@@ -25,10 +28,10 @@ pytestmark = [pytest.mark.root, pytest.mark.sctp]
 WAY = 0.01
 
 
-def _played(calls: int = 1) -> tuple[Demonstration, list[str]]:
+def _played(calls: int = 1, kill: Role | None = None) -> tuple[Demonstration, list[str]]:
     told: list[str] = []
     with Places.build(CONFIGS, wan_links(Impairment(WAY))) as places:
-        return asyncio.run(play(places, calls=calls, talk=0.3, tell=told.append)), told
+        return asyncio.run(play(places, calls=calls, talk=0.4, kill=kill, tell=told.append)), told
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +44,14 @@ def test_a_live_call_is_moved_to_the_edge_and_back_and_so_is_the_next(played: tu
     shown, _ = played
     assert len(shown.calls) == 2
     for call in shown.calls:
-        assert call.failure == ""
+        assert call.why_failed == ""
         assert call.replayed is not None
         assert call.replayed.verdict is Verdict.SAME
         assert call.replayed.reconfigured
         assert call.replayed.nas_protected
-        assert call.fallback is not None
-        assert call.back is not None
-        assert call.setup > 6 * WAY
+        assert call.returned
+        assert (call.setup or 0.0) > 6 * WAY
+        assert (call.phase(State.HOLDING) or 0.0) > 4 * WAY  # device, core, internet and back
     assert shown.failed == 0
     assert is_as_it_should_be(shown)
 
@@ -60,58 +63,69 @@ def test_voice_takes_the_short_way_while_the_call_is_at_the_edge(played: tuple[D
     assert min(core) >= 2 * WAY  # device to core, core to internet
     assert sorted(edge)[len(edge) // 2] < 2 * WAY
     assert voice.lost_outside_gaps == 0
-    assert len(voice.gaps) == 8  # two calls, there and back, two streams
+    assert len(voice.gaps) == 4  # two calls, two streams
 
 
 def test_every_message_that_an_agent_saw_is_recorded_and_nothing_is_left_over(
     played: tuple[Demonstration, list[str]],
 ) -> None:
     shown, _ = played
-    assert len(shown.accounts) == 8
+    assert len(shown.accounts) == 9
     assert all(one.messages == one.queued > 0 for one in shown.accounts)
     assert shown.leftovers == {}
     assert shown.capture is not None
     assert [one.service for one in shown.capture.recordings].count("volte") == 2
 
 
-def test_an_edge_that_cannot_replay_costs_nothing_but_the_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    move = LiveMove.to_edge
+def test_the_call_goes_on_over_the_core_when_an_edge_nf_is_killed() -> None:
+    shown, told = _played(kill=Role.SGW)
+    (call,) = shown.calls
+    assert call.why_failed == ""
+    assert call.report is not None
+    assert call.report.state is State.ON_CORE
+    assert any("over the core again" in line for line in told)
+    assert max(shown.gaps_at_failure) < 1.0
+    assert shown.voice.lost_outside_gaps == 0
 
-    async def without_gateway(self: LiveMove, capture: Capture, imsi: str) -> float:
-        await self.edge.nfs[Role.SGW].stop()
-        return await move(self, capture, imsi)
 
-    monkeypatch.setattr(LiveMove, "to_edge", without_gateway)
+def test_an_edge_that_is_dead_costs_nothing_but_the_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = LiveNetwork.hold
+
+    async def without_gateway(self: LiveNetwork, call: Call) -> None:
+        await hold(self, call)
+        await scenes[0].edge.nfs[Role.SGW].stop()
+
+    scenes: list[Scene] = []
+    made = Scene.device
+
+    async def device(self: Scene, place: int = 0) -> LiveDevice:
+        scenes.append(self)
+        return await made(self, place)
+
+    monkeypatch.setattr(LiveNetwork, "hold", without_gateway)
+    monkeypatch.setattr(Scene, "device", device)
     shown, told = _played()
     (call,) = shown.calls
-    assert call.failure
-    assert (call.fallback, call.back) == (None, None)
-    assert any("The call goes on over the core." in line for line in told)
+    assert "SGW" in call.why_failed
+    assert not call.reached_edge
+    assert any("It stays on the core" in line for line in told)
     assert shown.voice.delays("edge") == []
     assert shown.voice.lost == 0
-    assert shown.leftovers == {}
     assert shown.failed == 1
     assert not is_as_it_should_be(shown)
 
 
-def test_a_device_that_refuses_to_move_is_brought_back_and_the_next_call_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The base station has moved already when the device finds that the NAS COUNT is not its own."""
-    counts = []
+def test_a_call_that_nobody_answers_counts_as_failed_and_the_next_one_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, asked = RemoteParty.answer, []
 
-    async def prepare(self: _LiveMover, subscriber: str) -> int:
-        counts.append(await unharmed(self, subscriber))
-        return counts[0] + 1000 if len(counts) == 1 else counts[-1]
+    def once(self: RemoteParty, call: str) -> None:
+        asked.append(call)
+        if len(asked) > 1:
+            answer(self, call)
 
-    unharmed = _LiveMover.prepare
-    monkeypatch.setattr(_LiveMover, "prepare", prepare)
+    monkeypatch.setattr(RemoteParty, "answer", once)
     shown, _ = _played(calls=2)
-    refused, moved = shown.calls
-    assert refused.failure
-    assert refused.back is None
-    assert moved.failure == ""
-    assert moved.back is not None
-    assert shown.leftovers == {}
-    assert shown.voice.lost_outside_gaps == 0
+    assert [one.why_failed for one in shown.calls] == ["the call was not set up", ""]
     assert shown.failed == 1
 
 
@@ -122,7 +136,7 @@ def test_it_is_said_as_a_table_as_json_and_as_a_page(played: tuple[Demonstration
     found: dict[str, Any] = as_json(shown)
     assert json.loads(json.dumps(found)) == found
     assert (found["calls"], found["fallbacks"], found["returned"], found["failed"]) == (2, 2, 2, 0)
-    assert (found["agents"], found["messages_dropped"]) == (8, 0)
+    assert (found["agents"], found["messages_dropped"]) == (9, 0)
     assert found["voice_delay_core_ms"]["p50"] > found["voice_delay_edge_ms"]["p50"]
     html = page(shown, "Two calls & more.")
     assert "Two calls &amp; more." in html
