@@ -43,6 +43,7 @@ from ferret_core.enb.enb import S1State
 from ferret_core.enb.ue import EmmState
 from ferret_core.nf import Received, Send
 from ferret_core.ua import Ended, Established, Held, NotRegistered, Registered, Resumed, Ringing
+from ferret_edge.site import Site
 
 RETRY = 0.05  # seconds between attempts to set up S1 again
 BOB = "sip:bob@remote.example"
@@ -259,6 +260,7 @@ def play(sctp_transport: SctpTransport) -> Iterator[Play]:
 
 
 PREFIX = "fd7f:fe77:e7::/48"  # of the lab where it has IPv6 (RFC 4193)
+EDGE_PREFIX = "fd7f:fe77:e7:ed::/64"  # of an edge whose CSCFs have IPv6
 UES = 6
 
 
@@ -270,6 +272,7 @@ def with_ipv6() -> Iterator[Places]:
     # The PGW draws /64s from the third on, and gives UEs this interface identifier.
     addresses = [str(IPv6Address(int(pool[0]) + (place << 64) + 1)) for place in range(2, 2 + UES)]
     addresses += [one for one in places.addresses.values() if ":" in one]
+    addresses += [Site.of("127.0.10.0/24", EDGE_PREFIX).sip_address(role) for role in (Role.PCSCF, Role.SCSCF)]
     if not shutil.which("ip"):
         pytest.skip("SKIPPED LOUDLY: IPv6 is NOT tested: the command ip is missing (Debian package iproute2)")
     for address in addresses:
@@ -325,3 +328,9 @@ RecordLive = Callable[[Scene], AbstractAsyncContextManager[Recorded]]
 def record_live() -> RecordLive:
     """Records what the core of a scene says, by an agent beside each of its NFs."""
     return recorded_live
+
+
+@pytest.fixture
+def edge_prefix(with_ipv6: Places) -> str:
+    """The /64 of an edge whose CSCFs have IPv6 on this machine."""
+    return EDGE_PREFIX

@@ -45,11 +45,11 @@ def live_life(play: Play, record_live: RecordLive, **changes: Any) -> Recorded:
     return results[0]
 
 
-def replayed(calls: Sequence[Recording], capture: Capture) -> ReplayResult:
-    """Replay recordings at an edge."""
+def replayed(calls: Sequence[Recording], capture: Capture, *, ipv6: str = "") -> ReplayResult:
+    """Replay recordings at an edge. `ipv6`: where its CSCFs are."""
 
     async def run() -> ReplayResult:
-        return await replay(list(calls), capture.messages, MemoryQueue(), ReplayOptions(load_rules(None)))
+        return await replay(list(calls), capture.messages, MemoryQueue(), ReplayOptions(load_rules(None), ipv6=ipv6))
 
     return asyncio.run(run())
 
@@ -73,7 +73,7 @@ def test_calls_recorded_live_come_out_the_same_at_the_edge_and_are_moved(
     assert len(calls) == 2  # from the device, and to it
 
     result = replayed(calls, capture)
-    assert result.verdict is Verdict.SAME
+    assert result.verdict is Verdict.SAME, high_risk(result)
     for one in result.recordings:
         assert one.reconfigured
         assert one.nas_protected
@@ -92,15 +92,29 @@ def _transports_between_members(result: RecordingResult) -> set[str]:
     return found
 
 
+@pytest.mark.parametrize("edge", ["with IPv4", "with IPv6"])
 def test_calls_over_ipv6_recorded_live_come_out_the_same_at_the_edge(
-    play: Play, record_live: RecordLive, with_ipv6: Places
+    play: Play, record_live: RecordLive, with_ipv6: Places, edge_prefix: str, edge: str
 ) -> None:
     recorded = live_life(play, record_live, places=with_ipv6, ims_pdn_type=PdnType.IPV6)
     calls = [recording for recording in recorded.capture.recordings if recording.service == "volte"]
     assert len(calls) == 2
-    result = replayed(calls, recorded.capture)
-    assert result.verdict is Verdict.SAME
+    result = replayed(calls, recorded.capture, ipv6=edge_prefix if edge == "with IPv6" else "")
+    assert result.verdict is Verdict.SAME, high_risk(result)
     for one in result.recordings:
+        host = "[fd7f:fe77:e7:ed::15]" if edge == "with IPv6" else "127."
+        assert any(f"SIP/2.0/UDP {host}".encode() in m.octets for m in one.messages)
         assert one.reconfigured
         assert not any("not probed" in figure for figure in one.user_plane), one.user_plane
         assert any("downlink" in figure for figure in one.user_plane)
+
+
+def high_risk(result: ReplayResult) -> list[tuple[str, str, object]]:
+    """What differs, for whoever reads of a test that failed."""
+    return [
+        (m.step.message.name, str(m.step.message.interface), d)
+        for one in result.recordings
+        for m in one.messages
+        for d in m.differences
+        if d["risk"] == "high"
+    ]

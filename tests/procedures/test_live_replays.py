@@ -92,7 +92,7 @@ def test_calls_recorded_live_come_out_the_same(
     calls = [one for one in capture.recordings if one.service == "volte"]
     assert len(calls) == 2
     result = replayed(calls, capture.messages)
-    assert result.verdict is Verdict.SAME
+    assert result.verdict is Verdict.SAME, high_risk(result)
     for one in result.recordings:
         assert one.reconfigured
         assert one.not_reconfigured == ""
@@ -106,3 +106,14 @@ def replayed(calls: Sequence[Any], messages: Sequence[Any]) -> ReplayResult:
         return await replay(list(calls), list(messages), MemoryQueue(), ReplayOptions(load_rules(None)))
 
     return asyncio.run(run())
+
+
+def high_risk(result: ReplayResult) -> list[tuple[str, str, object]]:
+    """What differs, for whoever reads of a test that failed."""
+    return [
+        (m.step.message.name, str(m.step.message.interface), d)
+        for one in result.recordings
+        for m in one.messages
+        for d in m.differences
+        if d["risk"] == "high"
+    ]
