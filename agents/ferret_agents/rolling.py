@@ -12,15 +12,18 @@ purpose, and only there.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from ferret.protocols.summary import Protocol
 from ferret.records.message import CapturedMessage, SignallingMessage
 
 MOST_MESSAGES: Final = 200_000
 """About 400 MB of memory; the oldest go first, and are counted."""
+_COPY_NS: Final = 250_000_000
+"""Agents of one host see the same message within this time; the next call may have one with the same octets."""
 
 
 class RollingRecorder:
@@ -48,12 +51,15 @@ class RollingRecorder:
 
     def drop(self, messages: Iterable[SignallingMessage]) -> None:
         """Forget these, as every agent has seen them."""
-        gone = {(message.protocol, message.octets) for message in messages}
+        gone: dict[tuple[Protocol, bytes], list[int]] = defaultdict(list)
+        for message in messages:
+            gone[message.protocol, message.octets].append(message.captured.captured_at_ns)
         kept: dict[int, CapturedMessage] = {}
         now: Counter[tuple[str, int]] = Counter()
         for place, one in sorted(self._messages.items(), key=lambda item: item[1].number):
             run = one.agent, one.epoch
-            if (one.protocol, one.octets) in gone:
+            times = gone.get((one.protocol, one.octets), ())
+            if any(abs(one.captured_at_ns - at) <= _COPY_NS for at in times):
                 now[run] += 1
             else:
                 kept[place] = replace(one, number=one.number - now[run]) if now[run] else one

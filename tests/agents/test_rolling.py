@@ -38,6 +38,15 @@ def test_every_agents_copy_of_a_dropped_message_goes() -> None:
     ]
 
 
+def test_a_later_message_with_the_same_octets_stays() -> None:
+    recorder = RollingRecorder()
+    first = replace(_captured("a", 1, b"same"), captured_at_ns=0)
+    recorder.take(first)
+    recorder.take(replace(first, number=2, captured_at_ns=1_000_000_000))
+    recorder.drop(_messages([first]))
+    assert [one.captured_at_ns for one in recorder.messages()] == [1_000_000_000]
+
+
 def test_the_oldest_message_makes_room_and_is_counted() -> None:
     recorder = RollingRecorder(most=2)
     for number in (1, 2, 3):

@@ -107,12 +107,24 @@ def answered(pcscf: Pcscf, context: Context, branch: Branch, answer: sip.Message
     leg = leg_of(pcscf, context)
     if description is None or leg is None:
         return forward(now)
+    if _is_repeated(context, answer):  # the PCRF has been asked, or is being asked
+        return [] if any(held.leg is leg for held in pcscf.held.values()) else forward(now)
     offered = context.notes.get("offer")
     if not isinstance(offered, tuple):
         leg.pending = (description, from_ue)
         return forward(now)
     offer, ue_offered = offered
     return _authorise(pcscf, leg, offer, description, ue_offered, forward, now)
+
+
+def _is_repeated(context: Context, answer: sip.Message) -> bool:
+    """Whether this answer has come before: a provisional one is sent until its PRACK comes (RFC 3262 clause 3)."""
+    came = context.notes.setdefault("came", set())
+    key = answer.encode()
+    if not isinstance(came, set) or key in came:
+        return True
+    came.add(key)
+    return False
 
 
 def _with_contact_params(pcscf: Pcscf, answer: sip.Message) -> sip.Message:

@@ -148,6 +148,18 @@ def test_an_answer_with_sdp_waits_for_the_pcrf(pcscf: Pcscf) -> None:
     assert pcscf.leftovers()["rx_sessions"] == 1
 
 
+def test_an_answer_that_comes_again_is_not_authorised_again(pcscf: Pcscf) -> None:
+    invite = _called(pcscf)
+    answer = _mw(_answer(invite, 183, _sdp("10.9.9.9")))
+    asked = _aar(pcscf.receive(answer, 1.0))
+    assert isinstance(asked.message, diameter.Message)
+    assert pcscf.receive(answer, 1.5) == []
+    granted = diameter.answer(asked.message, avp.RESULT_CODE(2001))
+    outputs = pcscf.receive(Received(Interface.RX, Peer(Role.PCRF), granted, asked.token), 1.6)
+    assert _sent(outputs) == [("183 (INVITE)", Role.UE)]
+    assert _sent(pcscf.receive(answer, 2.5)) == [("183 (INVITE)", Role.UE)]
+
+
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_pcrf_that_refuses_or_is_silent_is_told_and_the_call_goes_on(pcscf: Pcscf, lost: bool) -> None:
     invite = _called(pcscf)
