@@ -27,6 +27,7 @@ from ferret_core.nf import Note
 from ferret_core.pcscf import Pcscf
 from ferret_core.pgw import Pgw
 from ferret_core.ua import Held, ModificationRefused, Resumed, UaEvent
+from ferret_core.user_plane import ue_key
 from ferret_deploy.host.followed_replay import FallbackError
 from ferret_deploy.lab.places import Places
 
@@ -58,6 +59,12 @@ class LiveDevice:
         if self.device.sip is None:
             raise FallbackError("the device has no user agent")
         return self.device.sip
+
+
+def _downlink_of(device: Device) -> str:
+    """What the WAN leads to a device: its IPv4 address, or the IPv6 prefix that is its alone."""
+    key = ue_key(device.address)
+    return key if "/" in key else f"{key}/32"
 
 
 class LiveNetwork:
@@ -144,7 +151,7 @@ class LiveNetwork:
         live = self._device(call)
         if not self.is_at(call.subscriber, self._edge_sgw):
             raise FallbackError("not every bearer leads to the edge")
-        self._places.wan.route(f"{live.device.address}/32", self._places["edge"].sgi_port)
+        self._places.wan.route(_downlink_of(live.device), self._places["edge"].sgi_port)
         live.downlink = "edge"
 
     def counted(self, subscriber: str, counts: NasCounts) -> None:
@@ -156,7 +163,7 @@ class LiveNetwork:
     async def move_back(self, call: Call, way: WayBack, counts: NasCounts | None) -> None:
         """Downlink first; then the core's MME moves base station and device, or the base station lets the device go."""
         live, imsi = self._device(call), call.subscriber
-        self._places.wan.route(f"{live.device.address}/32", None)
+        self._places.wan.route(_downlink_of(live.device), None)
         live.downlink = "core"
         if counts is not None:
             self.counted(imsi, counts)

@@ -149,12 +149,17 @@ async def live_scene(
     seed: int = 0,
     told: Told = lambda report, results: None,
     happened: Happened = lambda command, answer: None,
+    operator: Callable[[Places], LabNetwork] = lab_network,
+    edge_ipv6: str = "",
 ) -> AsyncIterator[Scene]:
-    """The network and FERRET at work. Raises TransportError, ConfigError, TimeoutError where something cannot start."""
-    lab = lab_network(places)
+    """The network and FERRET at work. Raises TransportError, ConfigError, TimeoutError where something cannot start.
+
+    `operator`: the core's network; `edge_ipv6`: a /64 in which the edge's CSCFs speak SIP, for devices with IPv6.
+    """
+    lab = operator(places)
     async with AsyncExitStack() as stack:
         core = CoreSet(lab, network=SgiNetwork(places["core"]), random=lambda role: Random(f"{seed}/{role}"))
-        site = Site.of(_EDGE_NETWORK)
+        site = Site.of(_EDGE_NETWORK, edge_ipv6)
         edge = EdgeSet(
             EDGE_ROLES,
             site=site,
@@ -179,7 +184,8 @@ async def live_scene(
         parties = []
         for identity, address in zip((one for one, _ in _PARTIES), lab.remote_domains().values(), strict=True):
             proxy, chance = lab.sip_address(Role.ICSCF), Random(f"{seed}/{identity}")
-            parties.append(RemoteParty(identity, address, proxy, chance, media_port=MEDIA_PORT))
+            party = RemoteParty(identity, address, proxy, chance, media_port=MEDIA_PORT, transport=lab.sip_transport)
+            parties.append(party)
             stack.callback(parties[-1].stop)
             await places["internet"].run(parties[-1].start())
         stack.callback(core_side.stop)
@@ -211,7 +217,7 @@ async def _agents(
             network.take(captured)
         host.take(captured)
 
-    beside: list[tuple[str, Sequence[str]]] = [("core", (lab.places.address(role),)) for role in CORE_ROLES]
+    beside: list[tuple[str, Sequence[str]]] = [("core", lab.places.addresses_of(role)) for role in CORE_ROLES]
     beside.append(("edge", tuple(sorted(of_edge))))
     async with AsyncExitStack() as stack:
         queue = stack.enter_context(private_queue("live"))
