@@ -62,16 +62,18 @@ class EdgePort:
 class Mixture:
     """The edge NFs of one replay. `wait`: seconds until targets that connect by themselves must have done so.
 
-    `seed`: another one for each replay, since a target still knows the identifiers of the last one.
+    `seed`: another one each time, since a target still knows the identifiers of the last edge.
     """
 
     def __init__(self, roles: frozenset[Role], site: MixedSite, rules: Rules, *, seed: int, wait: float) -> None:
+        self.roles = roles
         members = roles | frozenset(site.foreign)
         self.edge = EdgeSet(roles, site=site, rules=rules, seed=seed, all_members=members)
         self._site = site
         self._wait = wait
 
-    async def __aenter__(self) -> Mixture:
+    async def start(self) -> None:
+        """Start the NFs. Raises TransportError, ConfigError where a target does not connect: nothing is open then."""
         await self.edge.start()
         try:
             async with asyncio.timeout(self._wait):
@@ -83,9 +85,9 @@ class Mixture:
         except BaseException:
             await self.edge.stop()
             raise
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def stop(self) -> None:
+        """Stop the NFs."""
         await self.edge.stop()
 
     def ports(self, targets: Mapping[Role, ForeignPort], reported: Callable[[Report], None]) -> dict[Role, EdgePort]:

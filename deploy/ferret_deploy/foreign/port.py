@@ -26,6 +26,7 @@ from ferret.replay.foreign.identifiers import DiameterName, unnamed
 from ferret.replay.foreign.leaving import OpenSessions
 from ferret.replay.foreign.nas import readable_recording
 from ferret.replay.foreign.neighbours import CONTROL_PLANE
+from ferret.replay.foreign.plan import begins_late
 from ferret.replay.foreign.targets import Target
 from ferret.replay.foreign.translator import ForeignTranslator
 from ferret.replay.foreign.unasked import diameter_answer, gtpv2_answer, sip_answer
@@ -50,6 +51,7 @@ from ferret_edge.matching import Expected, Made, Match, OutputMatcher, Shape, sh
 from ferret_edge.protocols import name_of, protocol_of
 
 NOT_EXPECTED = -1
+LATE = "the recording begins after its sessions were set up: with --edge all FERRET's MME sets them up first"
 _ENGINE_FILLED = frozenset(
     {"header/Sequence Number", "header/Hop-by-Hop Identifier", "header/End-to-End Identifier"},
 )
@@ -111,6 +113,8 @@ class ForeignPort:
         self._from_edge = 0  # messages that edge NFs have sent to the target ...
         self._to_edge = 0  # ... and received from it
         self._of_edge: dict[tuple[Role, int], Outcome] = {}  # requests of edge NFs, by token
+        if begins_late(around.plan, target.role) and Role.MME not in around.plan.members:
+            self.figures.events.append(LATE)
         for line in lines.values():
             line.hearing = self.hear
 

@@ -40,7 +40,7 @@ from ferret.transport.sctp import SctpTransport, choose
 from ferret_deploy.foreign.diameter_line import DiameterLine, DiameterServers, DiameterTimes
 from ferret_deploy.foreign.gtpv2_line import Gtpv2Line, Gtpv2Sockets
 from ferret_deploy.foreign.line import Heard, Line, Remarked
-from ferret_deploy.foreign.mixture import Mixture, mixed_site
+from ferret_deploy.foreign.mixture import MixedSite, Mixture, mixed_site
 from ferret_deploy.foreign.port import ForeignPort, Surroundings
 from ferret_deploy.foreign.s1ap_line import S1apLine
 from ferret_deploy.foreign.sip_line import SipLine, SipSockets
@@ -134,12 +134,15 @@ class ForeignRun:
         self._sip = SipSockets(self._places)
         self._lines: dict[Role, dict[Protocol, Line]] = {}
         self._early: dict[Role, list[str]] = {}
+        self._mixture: Mixture | None = None
+        self._served: set[str] = set()  # subscribers that its edge NFs know
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Open every line. Raises ConfigError, TransportError."""
         stack.callback(self._gtpv2.close)
         stack.callback(self._diameter.close)
         stack.callback(self._sip.close)
+        stack.push_async_callback(self._end_mixture)
         for target in self._options.setting.targets:
             lines = self._lines[target.role] = self._lay(target)
             heard = self._early[target.role] = []
@@ -157,12 +160,30 @@ class ForeignRun:
             return await self._replay(plan_, None, EdgeContext())
         site = mixed_site(self._options.setting)
         context = context_for(plan_, site, site.enb(0), self._capture)
-        options = self._options
-        seed = options.random.getrandbits(32)
-        async with Mixture(own, site, options.rules, seed=seed, wait=options.diameter.wait) as mixture:
-            result = await self._replay(plan_, mixture, context)
+        result = await self._replay(plan_, await self._mixture_for(plan_.subscriber, own, site), context)
         result.assumed = context.assumed
         return result
+
+    async def _mixture_for(self, subscriber: str, own: frozenset[Role], site: MixedSite) -> Mixture:
+        """Edge NFs that do not know the subscriber; the same as for the last recording if possible.
+
+        A target that connects to them by itself may take half a minute to do so again.
+        """
+        if self._mixture is not None and (self._mixture.roles != own or subscriber in self._served):
+            await self._end_mixture()
+        if self._mixture is None:
+            options = self._options
+            seed = options.random.getrandbits(32)
+            self._mixture = Mixture(own, site, options.rules, seed=seed, wait=options.diameter.wait)
+            await self._mixture.start()
+        self._served.add(subscriber)
+        return self._mixture
+
+    async def _end_mixture(self) -> None:
+        mixture, self._mixture = self._mixture, None
+        self._served.clear()
+        if mixture is not None:
+            await mixture.stop()
 
     async def _replay(self, plan_: Plan, mixture: Mixture | None, context: EdgeContext) -> RecordingResult:
         options = self._options

@@ -17,6 +17,8 @@ _NOT_MOVED: Final = "a replay at foreign NFs moves nothing"
 _UNHEARD: Final = "goes from one target to the other, where nobody hears it"
 _UNCAUSED: Final = "a P-CSCF only forwards it, and what it forwarded is in nobody's half of a call"
 
+_BEGINNINGS: Final = {Role.SGW: "Create Session Request", Role.PGW: "Create Session Request", Role.PCRF: "CCR-Initial"}
+
 
 def foreign_plan(recording: Recording, setting: ForeignSetting, edge: frozenset[Role] | None = frozenset()) -> Plan:
     """The plan with the targets as its members, and edge NFs of these roles (None: all that the recording allows).
@@ -37,6 +39,13 @@ def foreign_plan(recording: Recording, setting: ForeignSetting, edge: frozenset[
     if idle:
         raise RecordError(f"{recording.id}: nothing in the recording is for the {', '.join(idle)}")
     return replace(made, steps=steps, reconfigure_after=None, not_reconfigured=_NOT_MOVED)
+
+
+def begins_late(made: Plan, target: Role) -> bool:
+    """Whether the recording has no request with which its sessions at a target begin."""
+    beginning = _BEGINNINGS.get(target)
+    names = {step.message.name for step in made.steps if _is_for(step, target)}
+    return beginning is not None and bool(names) and beginning not in names
 
 
 def _is_for(step: PlannedMessage, role: Role) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from ferret.records.message import Role
 from ferret.records.recording import Recording
 from ferret.replay.verdict import Verdict
 from ferret_agents.pipeline import RecordedFile, record_file
+from ferret_deploy.foreign.port import LATE
 from ferret_deploy.foreign.run import ForeignResult
 from tests.deploy.foreign.running import lone, ours, replayed, setting, theirs
 
@@ -47,6 +49,20 @@ def test_a_foreign_sgw_between_our_mme_and_our_pgw(call: RecordedFile) -> None:
     assert_whole(result)
     assert result.replay.recordings[0].compared == 55
     assert result.targets[0].sent == 8  # of our edge NFs: there is nobody that would have to be stood in for
+
+
+def test_a_recording_that_begins_too_late_gets_its_sessions_from_our_mme(call: RecordedFile) -> None:
+    """Without edge NFs the target is asked about a session that it does not have, and says so."""
+    late = [replace(recording, context=()) for recording in volte(call)]
+    with lone(Role.SGW, waits_for_us=False):
+        at = setting(f"sgw={theirs(Role.SGW)}")
+        alone = replayed(call, late, at)
+        together = replayed(call, late, at, edge=None)
+    assert alone.acceptance == 0.0
+    assert alone.targets[0].events == [LATE]
+    assert_whole(together)
+    assert any(line.startswith("attach of") for line in together.replay.recordings[0].assumed)
+    assert together.targets[0].events == []
 
 
 @pytest.mark.parametrize(("name", "role"), [("pgw", Role.PGW), ("pcrf", Role.PCRF)])
