@@ -27,6 +27,7 @@ from ferret_agents.live.privileges import drop_privileges
 from ferret_agents.live.settings import DEFAULT_QUEUE, Settings, load, of_process, read
 from ferret_agents.live.workers import run_workers
 
+_WAYS = [str(one) for one in Capture]
 _PORTS = ", ".join(map(str, DEFAULT_PORTS))
 
 _log = structlog.get_logger("ferret.agent")
@@ -54,7 +55,9 @@ _log = structlog.get_logger("ferret.agent")
 @click.option("--netns", metavar="PATH|NAME", help="Capture in another network namespace: /proc/PID/ns/net.")
 @click.option("--mirror", is_flag=True, help="A mirror port: take others' packets, also in VXLAN, GRE and ERSPAN.")
 @click.option(
-    "--capture", type=click.Choice(tuple(Capture)), help="Each frame at once, or in blocks: cheaper, 1 ms late."
+    "--capture",
+    type=click.Choice(_WAYS),
+    help="Each frame at once, or in blocks: cheaper, 1 ms late.",
 )
 @click.option("--processes", type=click.IntRange(1, 16), help="Processes that share the frames.")
 @click.option("--name", help="What the agent is called, in place of the first address.")

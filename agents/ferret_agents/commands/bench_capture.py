@@ -21,6 +21,7 @@ from ferret_agents.live.measure import YARDSTICKS, Figures, Way, enter_own_netwo
 from ferret_agents.live.measure_beside import Beside, measure_file, measure_nf
 from ferret_agents.live.measure_kamailio import measure_kamailio, why_not
 
+_WAYS = [str(one) for one in Capture]
 _NF_RATE = 10_000  # questions a second, far below what the NF can do
 _CALL_RATE = 200
 _WIDE = 140
@@ -32,7 +33,11 @@ _WIDE = 140
     "--rate", "rates", multiple=True, type=click.IntRange(1, 1_000_000), help="Messages per second; several at will."
 )
 @click.option(
-    "--way", "ways", multiple=True, type=click.Choice(tuple(Capture)), help="How to capture (default: both ways)."
+    "--way",
+    "ways",
+    multiple=True,
+    type=click.Choice(_WAYS),
+    help="How to capture (default: both ways).",
 )
 @click.option("--period", default=1, show_default=True, metavar="MS", help="Buffered: how late a frame may be.")
 @click.option("--yardsticks/--no-yardsticks", default=True, help="Measure tcpdump and dumpcap as well.")

@@ -248,7 +248,9 @@ def test_several_processes_share_the_frames_and_each_flow_stays_together(
     in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace
 ) -> None:
     async def scenario() -> None:
-        process = await Process.start("-i", "lo", "-a", NF, "--queue", queue.name, "--processes", "2")
+        process = await Process.start(
+            "-i", "lo", "-a", NF, "--queue", queue.name, "--processes", "2", "--capture", "buffered"
+        )
         process.log = b""
         await process.says(b"agent_started")  # the other one
         got: list[CapturedMessage] = []

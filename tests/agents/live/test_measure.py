@@ -15,7 +15,22 @@ COMMAND = "from ferret_agents.commands.bench_capture import bench_capture; bench
 @pytest.mark.parametrize("kind", ["gtpv2", "sip", "diameter", "s1ap"])
 def test_what_the_measurement_offers_is_queued_or_counted(namespaces: None, kind: str) -> None:
     yardsticks = ("--yardsticks",) if kind == "gtpv2" else ("--no-yardsticks",)
-    arguments = (*yardsticks, "--kind", kind, "--rate", "400", "--rate", "4000", "--seconds", "0.25", "--json")
+    arguments = (
+        *yardsticks,
+        "--way",
+        "immediate",
+        "--way",
+        "buffered",
+        "--kind",
+        kind,
+        "--rate",
+        "400",
+        "--rate",
+        "4000",
+        "--seconds",
+        "0.25",
+        "--json",
+    )
     done = subprocess.run([sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, check=True)
     figures = json.loads(done.stdout)["capture"]
     agents = [one for one in figures if one["what"].startswith("ferret agent")]
