@@ -11,19 +11,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Network
+from typing import Final
 
 from ferret.errors import ConfigError
+from ferret.protocols.diameter.capabilities import Capabilities
 from ferret.records.message import Interface, Role
+from ferret.replay.foreign.identifiers import DiameterName
 from ferret.replay.foreign.targets import ForeignSetting
 from ferret.replay.port import Command, Report
 from ferret.replay.rules import Rules
 from ferret_core.driver.links.diameter_link import DiameterLink
 from ferret_core.nf import Failed, Input, Received, Send
 from ferret_deploy.foreign.port import ForeignPort
+from ferret_edge.context import EdgeContext
 from ferret_edge.edge_set import EdgeSet
 from ferret_edge.node import EdgeNode
 from ferret_edge.site import Site
 
+_INSTEAD: Final = {Role.PCSCF: Role.AF}  # as which a recording without SIP shows it
 _POLL = 0.05  # seconds between looks at a Diameter connection that the target opens
 
 
@@ -65,12 +70,25 @@ class Mixture:
     `seed`: another one each time, since a target still knows the identifiers of the last edge.
     """
 
-    def __init__(self, roles: frozenset[Role], site: MixedSite, rules: Rules, *, seed: int, wait: float) -> None:
+    def __init__(
+        self,
+        roles: frozenset[Role],
+        site: MixedSite,
+        rules: Rules,
+        names: Mapping[Role, DiameterName],
+        *,
+        seed: int,
+        wait: float,
+    ) -> None:
         self.roles = roles
         members = roles | frozenset(site.foreign)
         self.edge = EdgeSet(roles, site=site, rules=rules, seed=seed, all_members=members)
         self._site = site
+        self._names = {role: name for role in roles if (name := names.get(role) or names.get(_INSTEAD.get(role, role)))}
         self._wait = wait
+        for role, name in self._names.items():
+            for link in self._diameter(role):
+                link.call_itself(name.host, name.realm)
 
     async def start(self) -> None:
         """Start the NFs. Raises TransportError, ConfigError where a target does not connect: nothing is open then."""
@@ -89,6 +107,32 @@ class Mixture:
     async def stop(self) -> None:
         """Stop the NFs."""
         await self.edge.stop()
+
+    def names_into(self, context: EdgeContext) -> None:
+        """Have what the edge NFs say in Diameter agree with the names that are on the wire, of both ends."""
+        for role, name in self._names.items():
+            origin = {"origin_host": name.host, "origin_realm": name.realm}
+            there = self._target_of(role)
+            if there is not None:
+                origin["destination_realm"] = there.realm
+            if role is Role.PGW:
+                context.give(role, origin)
+            elif role is Role.PCRF:
+                context.give(role, {"identity": {"host": name.host, "realm": name.realm}})
+            elif role is Role.PCSCF:
+                profile = dict(context.by_role.get(role, {}).get("profile", {}))
+                if there is not None and profile.get("rx", {}).get("destination_host"):
+                    origin["destination_host"] = there.host
+                context.give(role, {"profile": {**profile, "rx": {**profile.get("rx", {}), **origin}}})
+
+    def _target_of(self, role: Role) -> Capabilities | None:
+        """What a target that an edge NF has a Diameter connection with has said of itself."""
+        said = (link.said_by(target) for link in self._diameter(role) for target in self._site.foreign)
+        return next((one for one in said if one is not None), None)
+
+    def _diameter(self, role: Role) -> list[DiameterLink]:
+        links = dict.fromkeys(self.edge.nfs[role].node.links.values())
+        return [link for link in links if isinstance(link, DiameterLink)]
 
     def ports(self, targets: Mapping[Role, ForeignPort], reported: Callable[[Report], None]) -> dict[Role, EdgePort]:
         """The edge NFs' ports; the targets' are told what passes between them and the edge."""

@@ -160,7 +160,9 @@ class ForeignRun:
             return await self._replay(plan_, None, EdgeContext())
         site = mixed_site(self._options.setting)
         context = context_for(plan_, site, site.enb(0), self._capture)
-        result = await self._replay(plan_, await self._mixture_for(plan_.subscriber, own, site), context)
+        mixture = await self._mixture_for(plan_.subscriber, own, site)
+        mixture.names_into(context)
+        result = await self._replay(plan_, mixture, context)
         result.assumed = context.assumed
         return result
 
@@ -174,7 +176,8 @@ class ForeignRun:
         if self._mixture is None:
             options = self._options
             seed = options.random.getrandbits(32)
-            self._mixture = Mixture(own, site, options.rules, seed=seed, wait=options.diameter.wait)
+            wait = options.diameter.wait
+            self._mixture = Mixture(own, site, options.rules, self._names, seed=seed, wait=wait)
             await self._mixture.start()
         self._served.add(subscriber)
         return self._mixture

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from time import monotonic
 
 import structlog
 
-from ferret.protocols.diameter.capabilities import Identity
+from ferret.protocols.diameter.capabilities import Capabilities, Identity
 from ferret.protocols.diameter.constants import Application, DisconnectCause
 from ferret.protocols.diameter.peer import DiameterPeer
 from ferret.protocols.diameter.peer_events import (
@@ -125,6 +126,15 @@ class DiameterLink(Link):
         self._connections.clear()
         if self._server is not None:
             self._server.close()
+
+    def call_itself(self, host: str, realm: str) -> None:
+        """Another Diameter identity than that of the role; before `start`."""
+        self._identity = replace(self._identity, host=host, realm=realm)
+
+    def said_by(self, role: Role) -> Capabilities | None:
+        """What the peer of this role has said of itself; None where none is connected."""
+        connection = self._connections.get(role)
+        return None if connection is None else connection.peer.capabilities
 
     def is_open_to(self, role: Role) -> bool:
         """Whether the peer of this role is connected and has exchanged capabilities with us."""
