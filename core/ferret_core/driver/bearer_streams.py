@@ -111,14 +111,12 @@ class BearerStreams:
     def _deliver(self, peer: Address, stream: sip.MessageStream, octets: bytes) -> None:
         self._unheard.pop(peer, None)
         try:
-            messages = stream.receive(octets)
+            for message in stream.receive(octets):
+                self._took(message, peer)
         except DecodeError as error:
             log.warning("sip_stream_undecodable", peer=peer[0], reason=str(error))
             self._connections[peer][0].abort()
             self._gone(peer, str(error))
-            return
-        for message in messages:
-            self._took(message, peer)
 
     def _gone(self, peer: Address, reason: str) -> None:
         del self._connections[peer]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from ferret.errors import DecodeError
 from ferret.protocols.sip.message import MAX_OCTETS, Message, decode
@@ -63,32 +64,32 @@ class MessageStream:
         self._buffer = b""
         self._pings = 0
 
-    def receive(self, octets: bytes) -> tuple[Message, ...]:
-        """The messages that are complete now. Raises DecodeError where the stream cannot be followed any more."""
-        messages: list[Message] = []
-        buffer, at = self._buffer + octets, 0
+    def receive(self, octets: bytes) -> Iterator[Message]:
+        """The messages that are complete now, one by one; to be taken to the end.
+
+        Raises DecodeError behind the last of them where the stream cannot be followed any more.
+        """
+        self._buffer += octets
         while True:
-            at = self._skip_line_ends(buffer, at)
-            length = frame(buffer, at)
+            at = self._skip_line_ends()
+            length = frame(self._buffer, at)
+            octets, self._buffer = self._buffer[at : at + length], self._buffer[at + length :]
             if not length:
-                break
-            messages.append(decode(buffer[at : at + length]))
-            at += length
-        self._buffer = buffer[at:]
-        return tuple(messages)
+                return
+            yield decode(octets)
 
     def take_pings(self) -> int:
         """How many keep-alives have come since the last call: each wants a line end back."""
         pings, self._pings = self._pings, 0
         return pings
 
-    def _skip_line_ends(self, buffer: bytes, at: int) -> int:
+    def _skip_line_ends(self) -> int:
         """Past what may stand between messages; an unfinished keep-alive is left until the rest of it is here."""
+        buffer, at = self._buffer, 0
         while buffer.startswith(_PING, at):
             self._pings += 1
             at += len(_PING)
-        waits = buffer[at:]
-        if not _PING.startswith(waits):
+        if not _PING.startswith(buffer[at : at + len(_PING)]):
             while at < len(buffer) and buffer[at] in b"\r\n":
                 at += 1
         return at

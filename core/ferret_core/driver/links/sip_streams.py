@@ -108,7 +108,8 @@ class SipStreams:
 
         def received(octets: bytes) -> None:
             try:
-                messages = stream.receive(octets)
+                for message in stream.receive(octets):
+                    self._took(message, peer)
             except DecodeError as error:  # where the next message begins is lost with it
                 log.warning("sip_stream_undecodable", peer=peer[0], reason=str(error))
                 connection.abort()
@@ -116,8 +117,6 @@ class SipStreams:
                 return
             if pings := stream.take_pings():
                 connection.write(b"\r\n" * min(pings, 8))  # RFC 5626 clause 4.4.1
-            for message in messages:
-                self._took(message, peer)
 
         connection.received = received
         connection.lost = lambda reason: self._gone(peer, connection)
