@@ -25,7 +25,7 @@ from ferret_core.driver.configuration import LabNetwork
 from ferret_core.driver.places import Places
 from ferret_deploy.foreign.diameter_line import DiameterTimes
 from ferret_deploy.foreign.run import ForeignOptions, ForeignResult, replay_at_foreign
-from tests.interop.peers import golang, kamailio
+from tests.interop.peers import freediameter, golang, kamailio
 from tests.interop.peers.ledger import Ledger, Row, row
 from tests.interop.peers.process import PeerProcess
 from tests.interop.peers.wire import Wire
@@ -35,6 +35,7 @@ CAPTURED = "127.68.0.0/16"
 DATA: Final = Path(__file__).parents[1] / "data"
 SGW_S11, SGW_S5, PGW = "127.68.4.3", "127.68.4.5", "127.68.8.4"
 PCSCF, SCSCF = "127.68.12.21", "127.68.16.20"
+AGENT, STAND_INS = "198.18.77.1", "198.18.77.2"  # RFC 2544: of no network; freeDiameter shuns loopback addresses
 FOREIGN: Final = (SGW_S11, SGW_S5, PGW, PCSCF, SCSCF)
 
 
@@ -183,6 +184,28 @@ def test_a_recorded_call_at_their_s_cscf(ledger: Ledger, wire: Wire, tmp_path: P
         assert figures(result) == (24, 24, [])
         assert result.replay.verdict is Verdict.SAME
         assert result.replay.recordings[0].compared == 24
+
+
+@pytest.mark.peer("freediameter")
+def test_freediameter_takes_the_stand_ins_for_its_peers(ledger: Ledger, wire: Wire, tmp_path: Path) -> None:
+    """Two of them at one address, told apart by their identities. It is no PCRF: nothing of Gx or Rx is accepted."""
+    file, recordings = recordings_of("open5gs-volte.pcap", "volte")
+    known = [freediameter.Neighbour(host, STAND_INS) for host in ("smf.localdomain", "pcscf.localdomain")]
+    with freediameter.addresses(AGENT, STAND_INS):
+        result = replayed_beside(
+            freediameter.freediameter("pcrf.localdomain", AGENT, known, tmp_path / "agent"),
+            file,
+            recordings,
+            f"pcrf={AGENT}",
+            STAND_INS,
+            "pgw=smf.localdomain",
+            "pcscf=pcscf.localdomain",
+        )
+    (target,) = result.targets
+    assert target.identity == "pcrf.localdomain"
+    assert (target.sent, target.accepted) == (6, 0)
+    assert {o.result for o in target.outcomes.values() if o.fate is Fate.ANSWERED} == {3002}
+    assert target.events == []
 
 
 def test_tshark_finds_nothing_wrong_in_what_we_sent(wire: Wire, ledger: Ledger) -> None:
