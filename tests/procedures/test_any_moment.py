@@ -22,6 +22,7 @@ pytestmark = pytest.mark.sctp
 BOB = "sip:bob@remote.example"
 MOMENTS = range(1, 76)  # a call is established after some 65 messages
 MOMENTS_OF_TWO = range(1, 131, 3)  # between two devices, after some 120
+ATTACH_MOMENTS = range(1, 32)  # with the ims PDN connection, an attach takes some 30
 S1_MOMENTS = range(3, 66, 9)
 HOLD_MOMENTS = range(1, 16)  # a hold takes 17
 
@@ -125,6 +126,32 @@ def test_s1_may_be_lost_at_any_moment_of_a_call(play: Play, way: str) -> None:
             await _nothing_left(scene, device)
 
     play(act)
+
+
+def test_s1_may_be_lost_at_any_moment_of_an_attach(play: Play) -> None:
+    async def act(scene: Scene) -> None:
+        moment = Moment(scene)
+        for messages in ATTACH_MOMENTS:
+            lost = scene.device()
+            moment.after(messages, scene.end_s1)
+            attaching = asyncio.ensure_future(_connected(lost))
+            await scene.core.until(lambda: not moment.left or attaching.done())  # noqa: B023
+            if not moment.left:
+                await scene.until_s1()
+            moment.left = 0
+            attaching.cancel()
+            lost.stop()
+            device = scene.device()  # the same subscriber, who tries again
+            await _connected(device)
+            await device.detach()
+            await scene.core.until(lambda: not scene.core.leftovers())
+
+    play(act)
+
+
+async def _connected(device: Device) -> None:
+    await device.attach()
+    await device.connect_ims()
 
 
 async def _nothing_left(scene: Scene, *devices: Device) -> None:
