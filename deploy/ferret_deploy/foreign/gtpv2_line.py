@@ -22,6 +22,7 @@ from ferret.protocols.gtpv2.events import (
     RequestTimedOut,
     ResponseReceived,
 )
+from ferret.protocols.summary import Kind
 from ferret.records.message import Interface, Role, SignallingMessage
 from ferret.replay.foreign.neighbours import GTPV2, gtpv2_neighbour
 from ferret.replay.foreign.targets import StandIns, Target
@@ -29,7 +30,7 @@ from ferret.replay.rewrite import Message
 from ferret.transport.endpoint import Address
 from ferret.transport.udp import UdpTransport
 from ferret_core.driver.links.timer import Timer
-from ferret_deploy.foreign.line import Answered, Asked, Hearing, Line, Remarked, Unanswered, unheard
+from ferret_deploy.foreign.line import Answered, Asked, Hearing, Line, Remarked, Repeated, Unanswered, unheard
 
 _OPEN_LIMIT: Final = 4096  # requests of a target that may wait for their answer
 
@@ -118,6 +119,12 @@ class Gtpv2Sockets:
             case Discarded(reason=reason):
                 line.hearing(Remarked(f"discarded: {reason}"))
 
+    def repeated(self, address: str) -> None:
+        """A target has sent a request again: it is answered from the cache."""
+        line = self._line_of(address)
+        if line is not None:
+            line.hearing(Repeated())
+
     def _line_of(self, address: str) -> Gtpv2Line | None:
         """The target of an address. One alone may send from another than it is reached at (S11 and S5 apart)."""
         known = self._lines.get(address)
@@ -150,6 +157,9 @@ class _Port:
         """A datagram has come."""
         events = self.endpoint.receive_datagram(octets, source, monotonic())
         self.flush()
+        seen = gtpv2.peek(octets) if not events else None
+        if seen is not None and seen.kind is Kind.REQUEST and octets[1] != gtpv2.MessageType.ECHO_REQUEST:
+            self._sockets.repeated(source[0])
         self._sockets.pass_on(self, events)
 
     def _wake(self) -> None:

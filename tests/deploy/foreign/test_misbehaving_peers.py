@@ -177,6 +177,7 @@ def test_a_request_that_the_recording_does_not_have_is_answered_in_the_neighbour
     assert [(m.name, m.sequence, gtpv2.cause_of(m)) for m in answered] == [
         ("Downlink Data Notification Acknowledgement", 0x4242, 16)
     ] * 2  # the second time from the cache
+    assert figures.repeated == 1
 
 
 def test_a_session_that_the_recording_leaves_open_is_deleted_and_only_that_one(call: RecordedFile) -> None:
