@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 from ferret.errors import DecodeError
-from ferret.protocols import nas
 from ferret.protocols.nas.identities import plmn_digits
 from ferret.protocols.nas.parameters import nas_fields
+from ferret.protocols.s1ap.carried_nas import carried_nas
 from ferret.protocols.s1ap.message import Message
 from ferret.protocols.s1ap.views import transport_address
 from ferret.protocols.summary import Parameter
@@ -37,22 +37,25 @@ def parameters(message: Message) -> list[Parameter]:
         times = seen[ie.name] = seen.get(ie.name, -1) + 1
         path = f"{ie.name}[{times}]" if times else ie.name
         value = ie.octets if ie.value is None else ie.value
-        found += (Parameter(*entry) for entry in _flatten(path, ie.name, value, 0))
+        found += (Parameter(*entry) for entry in _flatten(path, ie.name, value, 0, message.name))
     return found
 
 
-def _flatten(path: str, name: str, value: Any, depth: int) -> Iterator[Entry]:
-    """One value: `name` is that of the component it stands in, which says how octets and bits read."""
+def _flatten(path: str, name: str, value: Any, depth: int, carrier: str) -> Iterator[Entry]:
+    """One value: `name` is that of the component it stands in, which says how octets and bits read.
+
+    `carrier`: the name of the S1AP message.
+    """
     if depth > _MAX_DEPTH:
         yield path, "nested too deeply"
     elif name in ("NAS-PDU", "nAS-PDU") and isinstance(value, bytes):
-        yield from _nas(path, value)
+        yield from _nas(path, value, carrier)
     elif isinstance(value, dict):
-        yield from _components(path, value, depth)
+        yield from _components(path, value, depth, carrier)
     elif isinstance(value, list):
-        yield from _items(path, name, value, depth)
+        yield from _items(path, name, value, depth, carrier)
     elif isinstance(value, tuple) and len(value) == 2:
-        yield from _pair(path, name, value, depth)
+        yield from _pair(path, name, value, depth, carrier)
     elif isinstance(value, bytes):
         yield path, _OCTETS.get(name, bytes.hex)(value)
     elif value is None or isinstance(value, (int, str)):
@@ -61,39 +64,39 @@ def _flatten(path: str, name: str, value: Any, depth: int) -> Iterator[Entry]:
         yield path, str(value)
 
 
-def _components(path: str, value: dict[str, Any], depth: int) -> Iterator[Entry]:
+def _components(path: str, value: dict[str, Any], depth: int, carrier: str) -> Iterator[Entry]:
     if not value:
         yield path, None
     for name, content in value.items():
-        yield from _flatten(f"{path}/{name}", name, content, depth + 1)
+        yield from _flatten(f"{path}/{name}", name, content, depth + 1, carrier)
 
 
-def _items(path: str, name: str, value: list[Any], depth: int) -> Iterator[Entry]:
+def _items(path: str, name: str, value: list[Any], depth: int, carrier: str) -> Iterator[Entry]:
     if not value:
         yield path, None
     for position, item in enumerate(value):
         if isinstance(item, dict) and {"id", "criticality"} < item.keys():
-            yield from _container(path, position, item, depth)
+            yield from _container(path, position, item, depth, carrier)
         else:
-            yield from _flatten(f"{path}[{position}]", name, item, depth + 1)
+            yield from _flatten(f"{path}[{position}]", name, item, depth + 1, carrier)
 
 
-def _container(path: str, position: int, item: dict[str, Any], depth: int) -> Iterator[Entry]:
+def _container(path: str, position: int, item: dict[str, Any], depth: int, carrier: str) -> Iterator[Entry]:
     """An item in a ProtocolIE-SingleContainer, or an extension."""
     kind, content = item.get("value") or item.get("extensionValue") or ("", None)
     if "extensionValue" in item:
-        yield from _flatten(f"{path}/{kind}", kind, content, depth + 1)
+        yield from _flatten(f"{path}/{kind}", kind, content, depth + 1, carrier)
         return
     ebi = content.get("e-RAB-ID") if isinstance(content, dict) else None
-    yield from _flatten(f"{path}[{position if ebi is None else ebi}]", kind, content, depth + 1)
+    yield from _flatten(f"{path}[{position if ebi is None else ebi}]", kind, content, depth + 1, carrier)
 
 
-def _pair(path: str, name: str, value: tuple[Any, Any], depth: int) -> Iterator[Entry]:
+def _pair(path: str, name: str, value: tuple[Any, Any], depth: int, carrier: str) -> Iterator[Entry]:
     first, second = value
     if isinstance(first, int) and isinstance(second, int):
         yield path, _bits(name, first, second)
     elif isinstance(second, (dict, list, tuple, bytes)):
-        yield from _flatten(f"{path}/{first}", str(first), second, depth + 1)
+        yield from _flatten(f"{path}/{first}", str(first), second, depth + 1, carrier)
     elif isinstance(second, str):
         yield path, f"{first}:{second}"
     else:
@@ -149,11 +152,11 @@ _OCTETS: Final[dict[str, Callable[[bytes], str | int]]] = {
 }
 
 
-def _nas(path: str, octets: bytes) -> Iterator[Entry]:
+def _nas(path: str, octets: bytes, carrier: str) -> Iterator[Entry]:
     outer = path.rpartition("/")[0]
     prefix = f"{outer}/NAS" if outer else "NAS"
     try:
-        fields = list(nas_fields(nas.decode(octets)))
+        fields = list(nas_fields(carried_nas(octets, carrier)))
     except DecodeError:
         fields = [("malformed", octets.hex())]
     yield from ((f"{prefix}/{name}", value) for name, value in fields)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ferret.errors import DecodeError
 from ferret.protocols import nas
+from ferret.protocols.s1ap.carried_nas import carried_nas
 from ferret.protocols.s1ap.constants import IeId
 from ferret.protocols.s1ap.message import Message, kind_of
 from ferret.protocols.s1ap.procedures import PduKind, ProcedureCode
@@ -61,7 +62,7 @@ _NAS_TRANSITIONS: Final = {
 
 def summarise(message: Message) -> Summary:
     """Name, kind, transaction and identifiers of a message. Never raises: NAS that does not decode is left out."""
-    inner = [plain for octets in message.nas_pdus() if (plain := _nas(octets)) is not None]
+    inner = [plain for octets in message.nas_pdus() if (plain := _nas(octets, message.name)) is not None]
     names = [one.name for one in inner]
     name = f"{message.name} ({', '.join(dict.fromkeys(names))})" if names else message.name
     identifiers = dict.fromkeys((*_ids(message), *_values(message), *_of_nas(inner)))
@@ -73,9 +74,9 @@ def summarise(message: Message) -> Summary:
     )
 
 
-def _nas(octets: bytes) -> nas.Message | None:
+def _nas(octets: bytes, carrier: str) -> nas.Message | None:
     try:
-        return nas.decode(octets)
+        return carried_nas(octets, carrier)
     except DecodeError:
         return None
 
