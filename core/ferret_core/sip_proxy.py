@@ -18,8 +18,9 @@ from random import Random
 
 from ferret.protocols import sip
 from ferret.protocols.sip.transactions import COOKIE, server_key
-from ferret.records.message import Interface, Role
+from ferret.records.message import Interface
 from ferret_core.nf import NetworkFunction, Note, Output, Peer, Received, Send
+from ferret_core.sip_carriage import Carriage, shown_transport, sized, with_source
 from ferret_core.sip_names import DEFAULT_PORT, Names, split_address
 from ferret_core.sip_policy import ANSWER_TO, Policy, RecordRouteForm, Way, apply, filled
 from ferret_core.sip_timers import Timers
@@ -82,14 +83,6 @@ class Context:
     def method(self) -> str:
         """The request's method."""
         return self.request.method
-
-
-@dataclass(frozen=True, slots=True)
-class Carriage:
-    """How a request goes to a peer. `by_size`: over TCP all the same where it is long."""
-
-    transport: str  # "UDP" or "TCP"
-    by_size: bool = False
 
 
 Handler = Callable[["SipProxy", Context, "Branch | None", sip.Message, float], list[Output]]
@@ -155,7 +148,9 @@ class SipProxy(NetworkFunction):
 
     def _begin(self, event: Received, message: sip.Message, key: tuple[str, ...], now: float) -> list[Output]:
         way = self._way_of(event, message)
-        context = Context(self._with_source(message, event.peer, way), event.interface, event.peer, way)
+        context = Context(
+            with_source(message, event.peer, asks_port=way in self.policy.force_rport), event.interface, event.peer, way
+        )
         if message.method != "ACK":
             context.key = key
             self._contexts[key] = context
@@ -163,7 +158,7 @@ class SipProxy(NetworkFunction):
             self._limit()
         outputs: list[Output] = []
         if message.method in self.policy.trying:
-            asked = self._with_source(message, event.peer, None)
+            asked = with_source(message, event.peer)
             trying = sip.respond(asked, 100, self.policy.trying_reason, headers=self._server_header())
             outputs.append(Send(event.interface, event.peer, trying))
         return outputs + self._route(context, now)
@@ -294,7 +289,7 @@ class SipProxy(NetworkFunction):
         if sip.parse_via(context.request.first("Via")).transport == "TCP":
             flags += "".join(f";{name}={self.random.getrandbits(16):x}" for name in self.policy.via_tcp_params)
         request = request.prepend("Via", f"SIP/2.0/{way_out.transport} {self._sent_by()};branch={branch_id}{flags}")
-        request = self._over_size(request, way_out)
+        request = sized(request, way_out, self.policy.stream_above)
         context.branches[branch_id] = Branch(branch_id, request, interface, peer)
         if request.method != "ACK":
             self._branches[branch_id] = context
@@ -334,12 +329,6 @@ class SipProxy(NetworkFunction):
         return Carriage(
             self.policy.transport, by_size=bool(self.policy.stream_above) and self.policy.transport == "UDP"
         )
-
-    def _over_size(self, request: sip.Message, way_out: Carriage) -> sip.Message:
-        """A request that is too long for a datagram says so in our Via (RFC 3261 clause 18.1.1)."""
-        if not way_out.by_size or len(request.encode()) <= self.policy.stream_above:
-            return request
-        return request.replace_first_value("Via", request.first("Via").replace("/UDP", "/TCP", 1))
 
     def _send_upstream(self, context: Context, answer: sip.Message) -> Send:
         """Forward an answer without our Via, its header fields treated (clause 16.7 step 3 and 9)."""
@@ -396,23 +385,6 @@ class SipProxy(NetworkFunction):
 
     # ---- small things
 
-    def _with_source(self, request: sip.Message, peer: Peer, way: Way | None) -> sip.Message:
-        """received and rport in the topmost Via (clause 18.2.1, RFC 3581 clause 4)."""
-        via = sip.parse_via(request.first("Via"))
-        host, _, port = peer.address.rpartition(":")
-        if not host:
-            host, port = peer.address, ""
-        asked = via.param("rport") is not None
-        params = [one for one in via.params if one.name.lower() not in ("received", "rport")]
-        if host and (asked or via.host.strip("[]") != host.strip("[]")) and peer.role is Role.UE:
-            params.insert(0, sip.Param("received", host.strip("[]")))
-        if port and (asked or (way in self.policy.force_rport and peer.role is Role.UE)):
-            params.append(sip.Param("rport", port))
-        if tuple(params) == via.params:
-            return request
-        sent_by = request.first("Via").split(";", 1)[0].rstrip()
-        return request.replace_first_value("Via", sent_by + sip.format_params(tuple(params)))
-
     def _without_own_route(self, request: sip.Message) -> tuple[sip.Message, sip.Uri | None]:
         """Take our own entry off the Route (clause 16.4), both of a pair written for two transports."""
         top = request.first("Route")
@@ -452,7 +424,7 @@ class SipProxy(NetworkFunction):
         interface, peer = self._peer_of(self._next_hop(request), None)
         way_out = self._way_out(interface, peer)
         via = f"SIP/2.0/{way_out.transport} {self._sent_by()};branch={self._own_branch()}"
-        return Send(interface, peer, self._over_size(request.prepend("Via", via), way_out))
+        return Send(interface, peer, sized(request.prepend("Via", via), way_out, self.policy.stream_above))
 
     def _own_branch(self) -> str:
         branch_id = self._branch_id()
@@ -508,11 +480,6 @@ class SipProxy(NetworkFunction):
     def _limit(self) -> None:
         if len(self._contexts) > MAX_CONTEXTS:
             self._forget(next(iter(self._contexts)))
-
-
-def shown_transport(transport: str) -> str:
-    """The URI parameter of a transport; "" for UDP, which is what a SIP URI means without one (RFC 3263 clause 4.1)."""
-    return f";transport={transport.lower()}" if transport not in ("UDP", "") else ""
 
 
 def _fault(request: sip.Message) -> tuple[int, str] | None:

@@ -15,9 +15,10 @@ from ferret_core.nf import Output, Peer, Received
 from ferret_core.pcscf import in_dialog, media, originating, registration, signalling_flow, terminating
 from ferret_core.pcscf.policy import DEFAULT
 from ferret_core.pcscf.registration import Registration
+from ferret_core.sip_carriage import Carriage
 from ferret_core.sip_names import DEFAULT_PORT, split_address, with_port
 from ferret_core.sip_policy import Way
-from ferret_core.sip_proxy import Branch, Carriage, Context
+from ferret_core.sip_proxy import Branch, Context
 from ferret_core.sip_timers import Timers, earliest
 
 DEFAULT_EXPIRES = 600000  # seconds (TS 24.229 clause 5.1.1.2.1)
