@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -240,3 +243,47 @@ def test_a_directory_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="no pcapng files can be written there"):
         PcapngFiles(FilesConfig(tmp_path / "file" / "deeper"), "x", "lo")
+
+
+def test_sngrep_takes_our_hep_for_the_sip_that_it_was(tmp_path: Path, capture: Callable[[str], Path]) -> None:
+    """An independent collector writes what it got to a file of its own."""
+    if not shutil.which("sngrep"):
+        pytest.skip("SKIPPED LOUDLY: sngrep is not installed (apt-get install sngrep)")
+    messages = [
+        m for m in read(capture("volte-call-full.pcap")).messages if m.protocol is Protocol.SIP and m.transport == "udp"
+    ]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trying:
+        trying.bind(("127.0.0.1", 0))
+        port = trying.getsockname()[1]
+    written = tmp_path / "got.pcap"
+    command = ["sngrep", "-N", "-q", "-L", f"udp:127.0.0.1:{port}", "-O", str(written)]
+    quiet = subprocess.DEVNULL
+    exporter = HepExporter(HepConfig("127.0.0.1", port))
+    with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet) as collector:
+        try:
+            wait(lambda: f":{port:04X} " in Path("/proc/net/udp").read_text())
+            for message in messages:  # it drops what comes faster than it reads
+                exporter.offer([encode_captured(message)])
+                wait(lambda: exporter.work.waiting == 0)
+                wait(lambda: f":{port:04X} 00000000:0000 07 00000000:00000000" in Path("/proc/net/udp").read_text())
+            until = time.monotonic() + 3
+            while time.monotonic() < until and len(read(written).messages) < len(messages):
+                time.sleep(0.05)  # what it has read it may not have written yet
+        finally:
+            collector.send_signal(signal.SIGINT)
+            try:
+                collector.wait(3)
+            except subprocess.TimeoutExpired:
+                collector.kill()
+    exporter.close()
+    got = read(written).messages
+    assert Counter((m.source, m.destination, m.octets) for m in got) == Counter(
+        (m.source, m.destination, m.octets) for m in messages
+    )
+
+
+def wait(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
