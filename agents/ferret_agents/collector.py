@@ -88,7 +88,7 @@ class Collector:
             if self._spool is not None:
                 self._spool.append(queued.octets)
         if found and self._spool is not None:
-            self._spool.sync()
+            self._spool.sync(durable=self._queue.keeps)
         if found:
             self._queue.acknowledge()
         return bool(found)

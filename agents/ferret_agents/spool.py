@@ -63,8 +63,8 @@ class Spool:
         """One more message; it is safe after `sync`."""
         self._waiting.append(_HEAD.pack(len(octets), zlib.crc32(octets)) + octets)
 
-    def sync(self) -> None:
-        """Have the disk have everything. Raises RecordError."""
+    def sync(self, *, durable: bool = True) -> None:
+        """Have the disk have everything; not `durable`: the system, which survives this process. Raises RecordError."""
         if not self._waiting:
             return
         if self._file < 0:
@@ -73,7 +73,8 @@ class Spool:
         try:
             while octets:
                 octets = octets[os.write(self._file, octets) :]
-            os.fdatasync(self._file)
+            if durable:
+                os.fdatasync(self._file)
         except OSError as error:
             raise RecordError(f"{self.path} cannot be written: {error.strerror}") from error
         self._waiting.clear()

@@ -103,6 +103,11 @@ class MessageQueue(ABC):
         """All that was taken so far is safe with the reader: a queue that keeps what was taken may forget it."""
 
     @property
+    def keeps(self) -> bool:
+        """Whether what was taken stays until it is acknowledged."""
+        return False
+
+    @property
     def removed(self) -> bool:
         """Whether its name is gone: no reader will ever find it again."""
         return False

@@ -28,9 +28,12 @@ def open_queue(name: str) -> MessageQueue:
 
 
 def open_for_recorder(name: str) -> MessageQueue:
-    """For a recorder: a POSIX queue is made and removed again at the end; one in Redis stays, and keeps what was taken
-    until it is acknowledged. Raises QueueError."""
-    return RedisQueue.attach(name, keep=True) if is_redis(name) else PosixQueue.create(name)
+    """For a recorder: a POSIX queue, which is removed again at the end, and one in Redis, which stays.
+
+    What a recorder that was killed has left in it comes to the next one. One in Redis keeps what was taken until it is
+    acknowledged. Raises QueueError.
+    """
+    return RedisQueue.attach(name, keep=True) if is_redis(name) else PosixQueue.take_over(name)
 
 
 def check_queue(name: str) -> None:

@@ -90,6 +90,23 @@ class PosixQueue(MessageQueue):
                     raise QueueError(f"the kernel refuses a POSIX queue {name} of {wanted}: {error}") from error
                 slots //= 2
 
+    @classmethod
+    def take_over(cls, name: str, limits: QueueLimits | None = None) -> PosixQueue:
+        """The queue that a recorder which was killed has left, with what is in it; where there is none, a new one.
+
+        Raises QueueError where its maker is alive.
+        """
+        try:
+            left_behind = posix_ipc.MessageQueue(name)
+        except posix_ipc.ExistentialError:
+            return cls.create(name, limits)
+        except (OSError, ValueError, posix_ipc.Error) as error:
+            raise QueueError(f"the POSIX queue {name} cannot be opened: {error}") from error
+        if _try_lock(left_behind.mqd, _OWNER_LOCK) and _try_lock(left_behind.mqd, _READER_LOCK):
+            return cls(name, created=True, kernel_queue=left_behind)
+        left_behind.close()
+        raise QueueError(f"the POSIX queue {name} exists already; is another recorder running?")
+
     def put(self, octets: bytes, priority: int = FIFO_PRIORITY, timeout: float | None = 0.0) -> None:
         """See `MessageQueue.put`. A message of more slots than the queue has is a QueueError at once."""
         check_priority(priority)

@@ -154,6 +154,11 @@ class RedisQueue(MessageQueue):
         self._token = token
         self._taken.clear()
 
+    @property
+    def keeps(self) -> bool:
+        """See `MessageQueue.keeps`."""
+        return self._keep
+
     def acknowledge(self) -> None:
         """See `MessageQueue.acknowledge`."""
         with self._lock:

@@ -105,6 +105,20 @@ def test_a_queue_whose_maker_was_killed_is_made_anew(name: str) -> None:
         assert queue.depth == 0
 
 
+def test_what_a_maker_that_was_killed_has_left_comes_to_the_next_one(name: str) -> None:
+    code = (
+        "import os, signal, sys; from ferret.queue import PosixQueue; q = PosixQueue.create(sys.argv[1]); "
+        "q.put_many([b'one', b'two', b'three']); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, name], check=False).returncode == -signal.SIGKILL
+    with PosixQueue.take_over(name) as queue:
+        assert [one.octets for one in queue.get_many(10)] == [b"one", b"two", b"three"]
+        with pytest.raises(QueueError, match="exists already"):
+            PosixQueue.take_over(name)
+    with PosixQueue.take_over(name) as queue:  # the one before has removed it
+        assert queue.depth == 0
+
+
 def test_leaving_removes_the_queue_that_one_has_made(name: str) -> None:
     with PosixQueue.create(name):
         with PosixQueue(name):
