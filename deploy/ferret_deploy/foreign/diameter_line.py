@@ -41,9 +41,11 @@ from ferret.transport.tcp import TcpConnection, TcpServer
 from ferret_core.driver.links.timer import Timer
 from ferret_deploy.foreign.line import Answered, Asked, Hearing, Line, Remarked, Unanswered, unheard
 
-_OPTIONAL: Final = 3.0  # seconds for connections that the recording does not show
+_OPTIONAL: Final = 8.0  # seconds for connections that the recording does not show: longer than Tc of most (5 s)
 _AGAIN: Final = 1.0  # seconds between attempts to connect
 _WITHOUT_POLICY: Final = frozenset({Role.PGW, Role.PCSCF})  # PCC is an option (TS 23.203 clause 4.1)
+_BY_THEMSELVES: Final = frozenset({Role.PCSCF, Role.SCSCF})
+"""Kamailio's cdp cannot send any more once a connection that was opened to it is over; its own it opens again."""
 _ATTEMPT: Final = 5.0  # seconds for one
 
 
@@ -211,6 +213,8 @@ class DiameterLine(Line):
 
     async def _connect(self, role: Role) -> None:
         """Connect until there is a connection, whoever opened it."""
+        if self.target.role in _BY_THEMSELVES:
+            await asyncio.sleep(self.times.wait / 2)
         while not self._is_open(role) and not self._stopping:
             local = (self._stand_ins.address(role), 0)
             try:
