@@ -186,11 +186,15 @@ def _gaps(captured: Sequence[CapturedMessage], ordered: Sequence[Joined]) -> lis
         for seen in one.sightings.values():
             reached[seen.agent, seen.epoch][seen.number] = position + 1
     numbers: dict[_Run, set[int]] = defaultdict(set)
+    ended: dict[_Run, int] = defaultdict(int)
     for message in captured:
-        numbers[message.agent, message.epoch].add(message.number)
+        run = (message.agent, message.epoch)
+        numbers[run].add(message.number)
+        ended[run] = max(ended[run], message.captured_at_ns)
     holes = []
     for (agent, epoch), its in sorted(numbers.items()):
-        begun = _last_of_earlier_runs(agent, epoch, reached)
+        before_it = [run for run, at_ns in ended.items() if run[0] == agent and _is_over(run[1], at_ns, epoch)]
+        begun = max((max(reached[run].values(), default=0) for run in before_it), default=None)
         place, counted = begun or 0, sorted(its)
         if begun is not None:
             holes.append(Hole(f"what passed while the agent at {agent} was started again", begun, agent))
@@ -202,13 +206,13 @@ def _gaps(captured: Sequence[CapturedMessage], ordered: Sequence[Joined]) -> lis
     return holes
 
 
-def _last_of_earlier_runs(agent: str, epoch: int, reached: Mapping[_Run, Mapping[int, int]]) -> int | None:
-    """Behind which message an agent was started again; None where this is its first run that is known.
+def _is_over(run: int, ended_ns: int, epoch: int) -> bool:
+    """Whether a run of an agent had ended when another one began: it was started again.
 
-    Several processes of one agent are one run (`CapturedMessage.epoch`).
+    Several processes of one agent are one run (`CapturedMessage.epoch`), and so are agents of one name that run beside
+    each other, as for two interfaces of one NF.
     """
-    earlier = [its for (name, run), its in reached.items() if name == agent and run >> 8 < epoch >> 8 and its]
-    return max((max(its.values()) for its in earlier), default=None)
+    return run >> 8 < epoch >> 8 and ended_ns <= epoch
 
 
 def _damage(ordered: Sequence[Joined], gaps: Sequence[Hole]) -> tuple[str, ...]:

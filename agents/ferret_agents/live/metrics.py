@@ -63,7 +63,12 @@ def _add(found: dict[str, Family], agent: LiveAgent) -> None:
     counter("foreign_messages", "Messages of others than the NF", {(): at.foreign})
     counter("damage", "Things that were wrong with what was captured", {(): at.damage})
     counter("interface_down", "How often an interface went down", {(): at.interrupted})
-    exported = {(where, what): number for where, one in at.exported.items() for what, number in one.items()}
+    exported = {
+        (where, what): number
+        for where, one in at.exported.items()
+        for what, number in one.items()
+        if what != "waiting"  # which goes down again
+    }
     counter("exported", "Frames and messages for files and for HOMER, by what became of them", exported, "to", "fate")
     gauge("waiting_messages", "Messages that wait in memory or on disk for the queue", at.waiting)
     gauge("waiting_octets", "Octets that wait in memory for the queue", at.waiting_octets)

@@ -15,7 +15,7 @@ from ferret_agents.capture.reader import read
 from ferret_agents.offline import agents
 from ferret_agents.roles import Network, find_network
 
-FIRST, SECOND = 1_700_000_000_000_000_000 & ~0xFF, 1_800_000_000_000_000_000 & ~0xFF
+FIRST = 1_700_000_000_000_000_000 & ~0xFF  # before the capture
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +40,21 @@ def busiest(messages: list[CapturedMessage]) -> str:
     return Counter(message.agent for message in messages).most_common(1)[0][0]
 
 
+def second_run(messages: list[CapturedMessage], agent: str, after: int) -> int:
+    """When it begins: just after the last message of the first one."""
+    (last,) = (m.captured_at_ns for m in messages if (m.agent, m.number) == (agent, after))
+    return (last | 0xFF) + 1
+
+
 def started_again(messages: list[CapturedMessage], agent: str, after: int) -> list[CapturedMessage]:
     """What `agent` saw after its `after`-th message is of another run of it, numbered from 1."""
     result = []
+    second = second_run(messages, agent, after)
     for message in messages:
         if message.agent != agent or message.number <= after:
             result.append(replace(message, epoch=FIRST))
         else:
-            result.append(replace(message, epoch=SECOND, number=message.number - after))
+            result.append(replace(message, epoch=second, number=message.number - after))
     return result
 
 
@@ -66,7 +73,8 @@ def test_two_runs_keep_the_order_and_the_restart_is_a_hole(seen: tuple[list[Capt
 def test_what_a_new_run_dropped_at_its_beginning_is_a_hole(seen: tuple[list[CapturedMessage], Network]) -> None:
     messages, network = seen
     agent = busiest(messages)
-    runs = [m for m in started_again(messages, agent, 5) if (m.agent, m.epoch, m.number) != (agent, SECOND, 1)]
+    second = second_run(messages, agent, 5)
+    runs = [m for m in started_again(messages, agent, 5) if (m.agent, m.epoch, m.number) != (agent, second, 1)]
     assert any("1 message(s) of the agent" in line for line in recorded(runs, network).damage)
 
 
@@ -81,3 +89,19 @@ def test_processes_of_one_run_are_no_restart(seen: tuple[list[CapturedMessage], 
     capture = recorded(shared, network)
     assert not capture.damage
     assert names(capture) == names(recorded(messages, network))
+
+
+def test_agents_of_one_name_beside_each_other_are_no_restart(seen: tuple[list[CapturedMessage], Network]) -> None:
+    """As one for each interface of an NF: the second was started later, and the first goes on."""
+    messages, network = seen
+    agent = busiest(messages)
+    mine = [m for m in messages if m.agent == agent]
+    second = second_run(messages, agent, 2)
+    counts = {FIRST: 0, second: 0}
+    beside = []
+    for place, message in enumerate(mine):
+        epoch = second if place > 3 and place % 2 else FIRST
+        counts[epoch] += 1
+        beside.append(replace(message, epoch=epoch, number=counts[epoch]))
+    others = [replace(m, epoch=FIRST) for m in messages if m.agent != agent]
+    assert not recorded([*others, *beside], network).damage
