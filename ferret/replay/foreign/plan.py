@@ -44,8 +44,8 @@ def foreign_plan(recording: Recording, setting: ForeignSetting, edge: frozenset[
 def begins_late(made: Plan, target: Role) -> bool:
     """Whether the recording has no request with which its sessions at a target begin."""
     beginning = _BEGINNINGS.get(target)
-    names = {step.message.name for step in made.steps if _is_for(step, target)}
-    return beginning is not None and bool(names) and beginning not in names
+    names = {step.message.name for step in made.steps if step.message.to_nf.role is target}
+    return beginning is not None and beginning not in names
 
 
 def _is_for(step: PlannedMessage, role: Role) -> bool:
