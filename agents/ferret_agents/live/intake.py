@@ -31,6 +31,13 @@ _SEGMENT_AT: Final = 38
 _DATA = struct.Struct(">IIBBHIHHI")
 _TAG_AT, _CHUNK_AT, _DATA_AT = 38, 46, 62
 _ENCRYPTED: Final = ("esp", "tls", "dtls")  # kinds of ignored frames that nobody can read
+_SAYS_TYPE: Final = {  # which octets say of what type a message is
+    Protocol.DIAMETER: slice(4, 8),  # flags and command
+    Protocol.SIP: slice(0, 9),  # the method, or the version and the first digit of the status
+    Protocol.S1AP: slice(0, 2),  # choice and procedure
+    Protocol.GTPV2: slice(1, 2),
+}
+_MOST_KINDS: Final = 4096
 _FRAME_NUMBERS: Final = 0xFFFFFFFF  # then they start anew: the queue's format has 32 bits for them
 
 
@@ -54,6 +61,7 @@ class Intake:
         self.unfit = 0  # messages that the queue's format has no room for
         self._hot = HotPath(agent, epoch=epoch)
         self._addresses: frozenset[str] = frozenset()
+        self._kinds: dict[tuple[Protocol, bytes], tuple[Protocol, str]] = {}  # by their first octets
         self._frames = 0
         self._messages: list[bytes] = []
         self._times: list[int] = []
@@ -138,9 +146,18 @@ class Intake:
         if protocol is Protocol.GTPV2:
             self.gtpv2_types[octets[1]] += 1
         else:
-            self.types[protocol, type_of(protocol, octets)] += 1
+            begin = octets[_SAYS_TYPE[protocol]]
+            kind = self._kinds.get((protocol, begin)) or self._learn_kind(protocol, begin, octets)
+            self.types[kind] += 1
         self.number += 1
         return self.number
+
+    def _learn_kind(self, protocol: Protocol, begin: bytes, octets: bytes) -> tuple[Protocol, str]:
+        """What messages that begin so are counted as: on the hot path these octets settle it."""
+        if len(self._kinds) >= _MOST_KINDS:
+            self._kinds.clear()
+        kind = self._kinds[protocol, begin] = (protocol, type_of(protocol, octets))
+        return kind
 
     def _put(self, octets: bytes, at_ns: int) -> None:
         self._messages.append(octets)

@@ -47,6 +47,7 @@ _SHORTEST_STREAM: Final = 54  # Ethernet, IPv4, and a TCP header
 _PROTOCOL_NUMBERS: Final = {protocol: number for number, protocol in enumerate(PROTOCOLS)}
 _SPECIAL_PORTS: Final = frozenset((tunnel.PORT, esp.UDP_PORT, SCTP_IN_UDP_PORT, overlay.VXLAN_PORT))
 _NUMBER = struct.Struct(">Q")
+_LONGEST_METHOD: Final = 12  # octets, and more than one
 _METHODS: Final = frozenset(method.encode() for method in METHODS)
 _S1AP_IDS: Final = (0, 8)  # MME-UE-S1AP-ID, eNB-UE-S1AP-ID (TS 36.413 clause 9.3.6)
 _CRITICALITIES: Final = (0x00, 0x40, 0x80)
@@ -196,16 +197,18 @@ class HotPath:
 def is_one_sip(octets: bytes) -> bool:
     """Whether it is exactly one SIP message as nearly all are written: a known method, the length that it says."""
     end = octets.find(b"\r\n")
-    if octets[:8] == b"SIP/2.0 ":
+    word = octets[: octets.find(b" ", 0, _LONGEST_METHOD)]
+    if word == b"SIP/2.0":
         if end < 12 or not octets[8:11].isdigit() or octets[11] != 32:
             return False
-    else:
-        line = octets[:end]
-        method, _, rest = line.partition(b" ")
-        if method not in _METHODS or not 9 <= len(rest) <= 8000 or rest[-8:] != b" SIP/2.0":
-            return False
-        if b"\n" in line or b"\r" in line:
-            return False
+    elif (
+        word not in _METHODS
+        or not 9 <= end - len(word) - 1 <= 8000
+        or octets[end - 8 : end] != b" SIP/2.0"
+        or octets.find(b"\n", 0, end) >= 0
+        or octets.find(b"\r", 0, end) >= 0
+    ):
+        return False
     head = octets.find(b"\r\n\r\n", end)
     at = octets.find(b"\r\nContent-Length: ", end, head + 2)
     if head < 0 or at < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from ferret_agents.capture.files import Record, open_capture, records
 from ferret_agents.capture.ledger import Ledger
 from ferret_agents.live.intake import Intake
 from ferret_agents.live.loads import LOADS
+from ferret_agents.live.message_types import type_of
 from ferret_agents.live.sighting import is_one_s1ap
 
 AT = 1_700_000_000_000_000_000
@@ -63,6 +65,7 @@ def assert_same(frames: Sequence[bytes]) -> int:
     )  # fmt: skip
     assert len(mine.damage) == len(theirs.damage)
     assert intake.dissector.messages == dissector.messages
+    assert intake.messages_by_type() == Counter((str(m.protocol), type_of(m.protocol, m.octets)) for m in wanted)
     return len(got)
 
 
