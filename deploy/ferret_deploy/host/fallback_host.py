@@ -382,7 +382,7 @@ class FallbackHost:
         try:
             yield
         finally:
-            self.observation.own_doing(call.subscriber, (begin, time.time_ns() + _AFTERMATH_NS))
+            self.observation.own_doing(call.subscriber, begin, time.time_ns() + _AFTERMATH_NS)
 
     # Events.
 

@@ -11,10 +11,11 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from ferret.fallback.establishment import CallWatch
 from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished
+from ferret.protocols.summary import Protocol
 from ferret.records.message import CapturedMessage, SignallingMessage
 from ferret.records.recorder import Capture
 from ferret.records.recording import CALLS, Entry, Recording
@@ -34,8 +35,14 @@ _NEW_SESSION: Final = "Create Session Request"
 _CONNECTIONS: Final = KEEP_ALIVES & {"CER", "CEA"}
 
 CallEvent = CallBegun | CallEstablished | CallEnded
-Span = tuple[int, int]
-"""From and to, ns since the epoch."""
+
+
+class Span(NamedTuple):
+    """From and to, ns since the epoch. `sip`: SIP within it is meant too."""
+
+    begin: int
+    end: int
+    sip: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +74,19 @@ class Observation:
         self._first = now if self._first is None else self._first
         self._last = now
 
-    def own_doing(self, subscriber: str, span: Span) -> None:
-        """Meanwhile FERRET itself had the network signal with this subscriber: nothing of a recording caused it."""
-        self._own[subscriber].append(span)
+    def own_doing(self, subscriber: str, begin_ns: int, end_ns: int) -> None:
+        """Meanwhile FERRET itself had the network signal with this subscriber: nothing of a recording caused it.
+
+        SIP of that time is his own: a party may hang up just then.
+        """
+        self._own[subscriber].append(Span(begin_ns, end_ns, sip=False))
 
     def over(self, call: Call, now: float, now_ns: int) -> None:
         """Nobody has to do with this call any more. `now_ns`: since the epoch."""
         self._over[call] = now
         begin = self._begins.get(call, 0)
         if begin:
-            self._own[call.subscriber].append((begin, now_ns))
+            self._own[call.subscriber].append(Span(begin, now_ns, sip=True))
         self._watch.forget(call)
 
     def due(self, *, following: bool, busy: bool) -> float | None:
@@ -153,4 +163,5 @@ def _without(entries: Iterable[Entry], spans: Iterable[Span]) -> list[Entry]:
 
 
 def _is_within(message: SignallingMessage, spans: Iterable[Span]) -> bool:
-    return any(start <= message.captured.captured_at_ns <= end for start, end in spans)
+    at, is_sip = message.captured.captured_at_ns, message.protocol is Protocol.SIP
+    return any(one.begin <= at <= one.end and (one.sip or not is_sip) for one in spans)

@@ -218,11 +218,18 @@ class _Story:
 
     async def _leave(self, live: LiveDevice) -> None:
         async with _named("the device could not leave"):
-            live.agent().deregister()
-            await live.agent().wait_for(NotRegistered)
-            await live.device.detach()
-            core = self._scene().core
-            await core.until(lambda: not core.leftovers())
+            await self._deregistered(live)
+            await self._detached(live)
+
+    async def _deregistered(self, live: LiveDevice) -> None:
+        live.agent().deregister()
+        await live.agent().wait_for(NotRegistered)
+
+    async def _detached(self, live: LiveDevice) -> None:
+        """Left, and nothing of it is on its way any more when the next one comes."""
+        await live.device.detach()
+        core = self._scene().core
+        await core.until(lambda: not core.leftovers(), within=2.0)
 
     async def _drop(self, live: LiveDevice | None) -> None:
         """Whatever state it is in, it leaves, and the party has no call any more."""
@@ -236,8 +243,9 @@ class _Story:
         with contextlib.suppress(TimeoutError):
             await self._scene().idle()
         if live is not None:
-            with contextlib.suppress(TimeoutError, LocalMisuseError):
-                await live.device.detach()
+            for leave in (self._deregistered, self._detached):
+                with contextlib.suppress(TimeoutError, FerretError):
+                    await leave(live)
             live.device.stop()
 
     # One call.
