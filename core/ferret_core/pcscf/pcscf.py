@@ -129,6 +129,8 @@ class Pcscf(Cscf):
     def forget(self, subscriber: str, calls: Collection[str], now: float) -> Sequence[Output]:
         """End the Rx sessions of the user whose private identity is derived from this IMSI (TS 23.003 clause 13.3)."""
         outputs: list[Output] = []
+        for token in [token for token, one in self.held.items() if one.leg.call_id in frozenset(calls)]:
+            del self.held[token]
         for ue in [ue for ue, one in self.registrations.items() if one.impi.partition("@")[0] == subscriber]:
             self.deregister(ue)
             outputs += signalling_flow.end(self, ue)

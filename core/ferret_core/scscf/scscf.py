@@ -132,6 +132,11 @@ class Scscf(Cscf):
         for one in [one for impi, one in self.subscribers.items() if impi.partition("@")[0] == subscriber]:
             reg_event.drop(self, one)
             self.deregistered(one)
+        chosen = frozenset(calls)
+        for token in [t for t, one in self.waiting.items() if one.context.request.first("Call-ID") in chosen]:
+            del self.waiting[token]
+        for impi in [impi for impi in self.challenges if impi.partition("@")[0] == subscriber]:
+            del self.challenges[impi]
         return super().forget(subscriber, calls, now)
 
     def deregistered(self, subscriber: Subscriber) -> None:
