@@ -22,8 +22,8 @@ from ferret_agents.live.measure_beside import Beside, measure_file, measure_nf
 from ferret_agents.live.measure_kamailio import measure_kamailio, why_not
 
 _WAYS = [str(one) for one in Capture]
-_NF_RATE = 10_000  # questions a second, far below what the NF can do
-_CALL_RATE = 200
+_NF_RATE = 40_000  # questions a second, below what the NF can do alone
+_CALL_RATE = 300  # calls a second, likewise
 _WIDE = 140
 
 
