@@ -42,6 +42,7 @@ RIMS = {
     "agents/ferret_agents/capture/files.py": "opens the capture",
     "core/ferret_core/enb/driver.py": "puts the emulated eNB on sockets",
     "core/ferret_core/driver": "puts the core's NFs on sockets",
+    "core/ferret_core/commands": "runs the core's NFs and devices as processes",
 }
 
 

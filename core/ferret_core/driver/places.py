@@ -67,12 +67,20 @@ class Places:
     @classmethod
     def loopback(cls, network: str = "127.0.20.0/24") -> Places:
         """Everything on loopback addresses of one /24; the two /24 behind it are the UEs'. Raises ConfigError."""
+        made = cls.within(network)
+        if not IPv4Network(network).is_loopback:
+            raise ConfigError(f"core network {network!r}: a /24 of 127.0.0.0/8 is needed, such as 127.0.20.0/24")
+        return made
+
+    @classmethod
+    def within(cls, network: str) -> Places:
+        """Everything at addresses of one /24; the two /24 behind it are the UEs'. Raises ConfigError."""
         try:
             own = IPv4Network(network)
         except ValueError as error:
             raise ConfigError(f"core network {network!r}: {error}") from error
-        if own.prefixlen != 24 or not own.is_loopback:
-            raise ConfigError(f"core network {network!r}: a /24 of 127.0.0.0/8 is needed, such as 127.0.20.0/24")
+        if own.prefixlen != 24:
+            raise ConfigError(f"core network {network!r}: a /24 is needed, such as 127.0.20.0/24")
         addresses = {role: str(own[octet]) for role, octet in _LAST_OCTETS.items()}
         first, second = (IPv4Network((int(own[0]) + 256 * place, 24)) for place in (1, 2))
         return cls(addresses, {"internet": str(first), "ims": str(second)})
