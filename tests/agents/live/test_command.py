@@ -24,6 +24,7 @@ from ferret.records.message import CapturedMessage
 from ferret_agents.collector import Collector
 from ferret_agents.live.agent import AgentConfig, LiveAgent
 from ferret_agents.live.privileges import drop_privileges
+from ferret_agents.live_recording import record_messages
 
 pytestmark = pytest.mark.mqueue
 
@@ -67,6 +68,10 @@ class Process:
         (line,) = (line for line in status if line.startswith("Uid:"))
         assert len(set(line.split()[1:])) == 1
         return int(line.split()[1])
+
+    async def killed(self) -> None:
+        self._process.kill()
+        await self._process.communicate()
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
@@ -302,3 +307,38 @@ def test_what_memory_has_no_room_for_waits_on_disk(
         assert [m.number for m in got] == list(range(1, 3001))
 
     in_namespace(scenario)
+
+
+def test_an_agent_that_was_killed_and_started_again_leaves_a_hole_and_nothing_twice(
+    in_namespace: InNamespace, until: Until, queue: PosixQueue, sample: SimpleNamespace
+) -> None:
+    async def scenario() -> None:
+        got: list[CapturedMessage] = []
+        collector = Collector(queue, got.append)
+        collector.start(asyncio.get_running_loop())
+        with udp(NF, 2123) as nf, udp(PEER, 2123):
+            process = await Process.start("-i", "lo", "-a", NF, "--queue", queue.name)
+            for total in (5, 10):
+                for number in range(5):
+                    nf.sendto(request(total + number), (PEER, 2123))
+                await until(lambda: len(got) == total)  # noqa: B023 - awaited here
+                if total == 5:
+                    await process.killed()
+                    nf.sendto(request(99), (PEER, 2123))  # nobody sees it
+                    process = await Process.start("-i", "lo", "-a", NF, "--queue", queue.name)
+            await process.end()
+        collector.stop()
+        assert [m.number for m in got] == 2 * [1, 2, 3, 4, 5]
+        first, second = got[0].epoch, got[-1].epoch
+        assert [m.epoch for m in got] == 5 * [first] + 5 * [second]
+        assert first < second
+        damage = record_messages(got).damage
+        assert len(damage) == 1
+        assert f"the agent at {NF} was started again, after message 5" in damage[0]
+
+    in_namespace(scenario)
+
+
+def request(sequence: int) -> bytes:
+    """An Echo Request (TS 29.274 clause 7.1.1) of its own."""
+    return bytes.fromhex("40010009") + sequence.to_bytes(3, "big") + bytes.fromhex("000300010001")
