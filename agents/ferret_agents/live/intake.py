@@ -23,13 +23,13 @@ from ferret_agents.live.filter import ETHERNET
 from ferret_agents.live.message_types import type_of
 from ferret_agents.live.sighting import Flow, HotPath, is_one_s1ap
 
-_TCP, _SCTP = 6, 132
-_IP_END: Final = 34
+_TCP: Final = 6
+_BEHIND_PORTS: Final = 4  # octets into a TCP or SCTP header
 _SEGMENT = struct.Struct(">IIBB")  # of TCP: sequence, acknowledgement, data offset, flags
-_SEGMENT_AT: Final = 38
+_SHORTEST_SEGMENT: Final = 20
 # Of SCTP: verification tag, checksum; of a DATA chunk type, flags, length, TSN, stream, sequence, payload protocol
 _DATA = struct.Struct(">IIBBHIHHI")
-_TAG_AT, _CHUNK_AT, _DATA_AT = 38, 46, 62
+_SCTP_HEADER: Final = 12
 _ENCRYPTED: Final = ("esp", "tls", "dtls")  # kinds of ignored frames that nobody can read
 _SAYS_TYPE: Final = {  # which octets say of what type a message is
     Protocol.DIAMETER: slice(4, 8),  # flags and command
@@ -94,14 +94,19 @@ class Intake:
         found = self._hot.stream(frame)
         if found is None:
             return False
-        flow, protocol, end = found
+        flow, protocol, start, end = found
         if protocol == _TCP:
-            return self._take_segment(at_ns, flow, frame, end)
-        return protocol == _SCTP and self._take_data(at_ns, flow, frame, end)
+            return self._take_segment(at_ns, flow, frame, start, end)
+        return self._take_data(at_ns, flow, frame, start, end)
 
-    def _take_segment(self, at_ns: int, flow: Flow, frame: bytes, end: int) -> bool:
-        sequence, acknowledged, offset, flags = _SEGMENT.unpack_from(frame, _SEGMENT_AT)
-        payload = frame[_IP_END + (offset >> 4 << 2) : end]
+    def _take_segment(self, at_ns: int, flow: Flow, frame: bytes, start: int, end: int) -> bool:
+        if end < start + _SHORTEST_SEGMENT:
+            return False
+        sequence, acknowledged, offset, flags = _SEGMENT.unpack_from(frame, start + _BEHIND_PORTS)
+        begin = start + (offset >> 4 << 2)
+        if not start + _SHORTEST_SEGMENT <= begin <= end:
+            return False
+        payload = frame[begin:end]
         found = self.dissector.tcp.pass_in_order(flow.key, sequence, acknowledged, flags, payload)
         if found is None:
             return False
@@ -112,14 +117,15 @@ class Intake:
                 self._put(self._hot.encode(flow, Protocol.DIAMETER, octets, at_ns, number), at_ns)
         return True
 
-    def _take_data(self, at_ns: int, flow: Flow, frame: bytes, end: int) -> bool:
-        if end < _DATA_AT + _DATA.size:
+    def _take_data(self, at_ns: int, flow: Flow, frame: bytes, start: int, end: int) -> bool:
+        begin = start + _BEHIND_PORTS + _DATA.size
+        if end < begin:
             return False
-        tag, _, kind, flags, length, tsn, stream, sequence, ppid = _DATA.unpack_from(frame, _TAG_AT)
-        stop = _CHUNK_AT + length
+        tag, _, kind, flags, length, tsn, stream, sequence, ppid = _DATA.unpack_from(frame, start + _BEHIND_PORTS)
+        stop = start + _SCTP_HEADER + length
         if kind or flags & 0x07 != 0x03 or ppid != S1AP_PPID or stop > end or end - stop > 3:
             return False
-        octets = frame[_DATA_AT:stop]
+        octets = frame[begin:stop]
         key = (flow.key.source, flow.key.destination, (), -1)
         if not is_one_s1ap(octets) or not self.dissector.sctp.pass_in_order(key, tag, tsn, stream, sequence, octets):
             return False

@@ -1,8 +1,8 @@
-"""The hot path: most frames hold exactly one GTPv2-C or SIP message in one UDP datagram, over Ethernet and IPv4.
+"""The hot path: most frames hold exactly one GTPv2-C or SIP message in one UDP datagram, over Ethernet and IP.
 
 `HotPath` finds that message with two looks at the frame and puts what the queue needs in front of it: what is the same
 for all messages between two sockets is made once and remembered. The dissector would find the same message, and
-`encode_captured` would make the same octets of it; tests compare them. Every other frame (VLAN tags, IPv6, options,
+`encode_captured` would make the same octets of it; tests compare them. Every other frame (VLAN tags, options,
 fragments, tunnels, several messages, anything that cannot be read) it leaves to them.
 """
 
@@ -23,13 +23,15 @@ from ferret_agents.capture.dissect import SCTP_IN_UDP_PORT
 from ferret_agents.capture.ip import address_text
 from ferret_agents.live.message_types import METHODS, S1AP_TYPES
 
-# From octet 12 of an Ethernet frame: its type, IPv4 (version and length, total length, fragment, protocol), then
-# addresses and UDP ports together, which say whose datagram it is, and the UDP length.
-_FRAME = struct.Struct(">HBxH2xHxB2x12sH")
-_FRAME_AT: Final = 12
-_PAYLOAD_AT: Final = 42
-_SHORTEST: Final = _PAYLOAD_AT + 1
-_ENDS = struct.Struct(">4s4sHH")
+# From octet 12 of an Ethernet frame: its type, the IP header (version and length, total length, fragment, protocol),
+# then addresses and ports together, which say whose datagram it is, and the UDP length.
+_IPV4 = struct.Struct(">HBxH2xHxB2x12sH")
+_IPV6 = struct.Struct(">HB3xHBx36sH")
+_IP_AT: Final = 12
+_IPV4_END, _IPV6_END = 34, 54
+_SHORTEST: Final = _IPV4_END + 8 + 1
+_SHORTEST_IPV6: Final = _IPV6_END + 8 + 1
+_ENDS: Final = {12: struct.Struct(">4s4sHH"), 36: struct.Struct(">16s16sHH")}
 _FIXED = struct.Struct(">BBBB")  # of ferret.queue.codec: up to the flaws
 _PLACED = struct.Struct(">4sq4sQ")  # these, time, ports, number
 _STREAM = struct.Struct(">iqq")  # stream, its sequence, TEID
@@ -41,8 +43,12 @@ _FRAME_NUMBER_AT: Final = 44
 _SOURCE_LENGTH_AT: Final = 48
 _AGENT_LENGTH_AT: Final = 50
 _LONGEST_NAME: Final = 255
-_UDP: Final = TRANSPORTS.index("udp")
-_TRANSPORTS: Final = {6: TRANSPORTS.index("tcp"), 132: TRANSPORTS.index("sctp")}
+_TCP_NUMBER, _UDP_NUMBER, _SCTP_NUMBER = 6, 17, 132
+_TRANSPORTS: Final = {
+    _TCP_NUMBER: TRANSPORTS.index("tcp"),
+    _UDP_NUMBER: TRANSPORTS.index("udp"),
+    _SCTP_NUMBER: TRANSPORTS.index("sctp"),
+}
 _SHORTEST_STREAM: Final = 54  # Ethernet, IPv4, and a TCP header
 _PROTOCOL_NUMBERS: Final = {protocol: number for number, protocol in enumerate(PROTOCOLS)}
 _SPECIAL_PORTS: Final = frozenset((tunnel.PORT, esp.UDP_PORT, SCTP_IN_UDP_PORT, overlay.VXLAN_PORT))
@@ -81,22 +87,24 @@ class HotPath:
         self._epoch = _EPOCH.pack(epoch) if epoch else b""
         self._version = VERSION if epoch else WITHOUT_EPOCH
         self._ours = ours
-        self._flows: dict[bytes, Flow] = {}  # by addresses and ports
-        self._streams: dict[bytes, Flow] = {}  # the same of TCP, and of SCTP
+        self._datagrams: dict[bytes, Flow] = {}  # UDP, by addresses and ports
+        self._streams: dict[int, dict[bytes, Flow]] = {_TCP_NUMBER: {}, _SCTP_NUMBER: {}}
 
     def use(self, ours: frozenset[bytes]) -> None:
         """The NF has other addresses from now on."""
         self._ours = ours
-        self._flows.clear()
-        self._streams.clear()
+        for known in (self._datagrams, *self._streams.values()):
+            known.clear()
 
     def see(self, frame: bytes) -> tuple[Flow, Protocol, bytes] | None:
         """The message in a whole Ethernet frame, if it is exactly one in a datagram; None: ask the dissector."""
         if len(frame) < _SHORTEST:
             return None
-        kind, version, total, fragment, protocol, ends, length = _FRAME.unpack_from(frame, _FRAME_AT)
+        kind, version, total, fragment, protocol, ends, length = _IPV4.unpack_from(frame, _IP_AT)
+        if kind == 0x86DD:
+            return self._see_ipv6(frame)
         if (
-            protocol != 17
+            protocol != _UDP_NUMBER
             or kind != 0x0800
             or version != 0x45
             or fragment & 0x3FFF
@@ -105,10 +113,22 @@ class HotPath:
             or total + 14 > len(frame)
         ):
             return None
-        flow = self._flows.get(ends) or self._learn(ends)
+        flow = self._datagrams.get(ends) or self._learn(ends, _UDP_NUMBER)
+        return self._message(flow, frame[_IPV4_END + 8 : 14 + total])
+
+    def _see_ipv6(self, frame: bytes) -> tuple[Flow, Protocol, bytes] | None:
+        if len(frame) < _SHORTEST_IPV6:
+            return None
+        _, version, total, protocol, ends, length = _IPV6.unpack_from(frame, _IP_AT)
+        end = _IPV6_END + total
+        if protocol != _UDP_NUMBER or version >> 4 != 6 or length != total or length < 9 or end > len(frame):
+            return None
+        flow = self._datagrams.get(ends) or self._learn(ends, _UDP_NUMBER)
+        return self._message(flow, frame[_IPV6_END + 8 : end])
+
+    def _message(self, flow: Flow, octets: bytes) -> tuple[Flow, Protocol, bytes] | None:
         if not flow.is_plain:
             return None
-        octets = frame[_PAYLOAD_AT : 14 + total]
         if flow.is_gtpc and _is_one_gtpv2(octets):
             return flow, Protocol.GTPV2, octets
         if not flow.is_gtpc and is_one_sip(octets):
@@ -136,21 +156,26 @@ class HotPath:
         placed = _PLACED.pack(flow.fixed[protocol], captured_at_ns, flow.ports, number)
         return b"".join((placed, _STREAM.pack(stream, sequence, -1), flow.names, octets))
 
-    def stream(self, frame: bytes) -> tuple[Flow, int, int] | None:
-        """Of a whole Ethernet frame with TCP or SCTP over plain IPv4: whose it is, the protocol, where it ends."""
+    def stream(self, frame: bytes) -> tuple[Flow, int, int, int] | None:
+        """Of a whole Ethernet frame with TCP or SCTP over plain IP: whose it is, the protocol, and where that lies."""
         if len(frame) < _SHORTEST_STREAM:
             return None
-        kind, version, total, fragment, protocol, ends, _ = _FRAME.unpack_from(frame, _FRAME_AT)
-        if kind != 0x0800 or version != 0x45 or fragment & 0x3FFF or total + 14 > len(frame):
+        kind, version, total, fragment, protocol, ends, _ = _IPV4.unpack_from(frame, _IP_AT)
+        start, end, is_plain = _IPV4_END, 14 + total, kind == 0x0800 and version == 0x45 and not fragment & 0x3FFF
+        if kind == 0x86DD and len(frame) >= _SHORTEST_STREAM + 20:
+            _, version, total, protocol, ends, _ = _IPV6.unpack_from(frame, _IP_AT)
+            start, end, is_plain = _IPV6_END, _IPV6_END + total, version >> 4 == 6 and total > 0
+        known = self._streams.get(protocol)
+        if not is_plain or known is None or end > len(frame):
             return None
-        flow = self._streams.get(ends) or self._learn(ends, _TRANSPORTS.get(protocol, _UDP))
-        return flow, protocol, 14 + total
+        return known.get(ends) or self._learn(ends, protocol), protocol, start, end
 
-    def _learn(self, ends: bytes, transport: int = _UDP) -> Flow:
-        known = self._flows if transport == _UDP else self._streams
+    def _learn(self, ends: bytes, protocol: int) -> Flow:
+        known = self._datagrams if protocol == _UDP_NUMBER else self._streams[protocol]
         if len(known) >= _MOST_FLOWS:
             known.clear()
-        source, destination, source_port, destination_port = _ENDS.unpack(ends)
+        source, destination, source_port, destination_port = _ENDS[len(ends)].unpack(ends)
+        transport = _TRANSPORTS[protocol]
         texts = (address_text(source), address_text(destination))
         encoded = [text.encode() for text in texts]
         lengths = (*map(len, encoded), len(self._agent), 0)
@@ -159,7 +184,7 @@ class HotPath:
             is_plain=_SPECIAL_PORTS.isdisjoint((source_port, destination_port)),
             is_gtpc=GTPC_PORT in (source_port, destination_port),
             is_ours=not self._ours or source in self._ours or destination in self._ours,
-            ports=ends[8:],
+            ports=ends[-4:],
             source_port=source_port,
             destination_port=destination_port,
             fixed={one: _FIXED.pack(self._version, number, transport, 0) for one, number in _PROTOCOL_NUMBERS.items()},

@@ -30,8 +30,16 @@ A, B = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
 
 
 def frame(protocol: int, payload: bytes, source: bytes = A, destination: bytes = B) -> bytes:
+    if len(source) == 16:
+        head = struct.pack(">IHBB", 6 << 28, len(payload), protocol, 64)
+        return b"\x02" * 12 + b"\x86\xdd" + head + source + destination + payload
     head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 1, 0x4000, 64, protocol, 0)
     return b"\x02" * 12 + b"\x08\x00" + head + source + destination + payload
+
+
+def as_ipv6(frames: Sequence[bytes]) -> list[bytes]:
+    """The same packets between two IPv6 addresses."""
+    return [frame(one[23], one[34:], bytes(12) + one[26:30], bytes(12) + one[30:34]) for one in frames]
 
 
 def segment(sequence: int, payload: bytes, flags: int = 0x18, *, back: bool = False, acknowledged: int = 1) -> bytes:
@@ -70,16 +78,27 @@ def assert_same(frames: Sequence[bytes]) -> int:
 
 
 @settings(max_examples=150, deadline=None)
-@given(random=st.randoms(use_true_random=False), messages=st.integers(1, 12), syn=st.booleans(), wild=st.booleans())
-def test_a_diameter_stream_is_read_as_reassembly_reads_it(random: Random, messages: int, syn: bool, wild: bool) -> None:
+@given(
+    random=st.randoms(use_true_random=False),
+    messages=st.integers(1, 12),
+    syn=st.booleans(),
+    wild=st.booleans(),
+    ipv6=st.booleans(),
+)
+def test_a_diameter_stream_is_read_as_reassembly_reads_it(
+    random: Random, messages: int, syn: bool, wild: bool, ipv6: bool
+) -> None:
     stream, at, frames = CCR * messages, 0, []
     first = random.choice((1000, 0xFFFFFF00))
+    answered = random.random() < 0.7
+    if answered:
+        frames.append(segment(1, CCR, back=True, acknowledged=first))
     while at < len(stream):
         size = random.choice((len(CCR), len(CCR), 2 * len(CCR), 100, 1))
         frames.append(segment(first + at, stream[at : at + size]))
         at += size
         if random.random() < 0.4:
-            frames.append(segment(1, b"", 0x10, back=True, acknowledged=first + at))
+            frames.append(segment(1 + answered * len(CCR), b"", 0x10, back=True, acknowledged=first + at))
     if wild:
         for _ in range(random.randrange(4)):
             place = random.randrange(len(frames))
@@ -97,12 +116,14 @@ def test_a_diameter_stream_is_read_as_reassembly_reads_it(random: Random, messag
     if syn:
         frames.insert(0, segment(first - 1, b"", 0x02))
         frames.append(segment(first + len(stream), b"", 0x11))
-    assert_same(frames)
+    assert_same(as_ipv6(frames) if ipv6 else frames)
 
 
 @settings(max_examples=150, deadline=None)
-@given(random=st.randoms(use_true_random=False), messages=st.integers(1, 20), wild=st.booleans())
-def test_an_sctp_association_is_read_as_reassembly_reads_it(random: Random, messages: int, wild: bool) -> None:
+@given(random=st.randoms(use_true_random=False), messages=st.integers(1, 20), wild=st.booleans(), ipv6=st.booleans())
+def test_an_sctp_association_is_read_as_reassembly_reads_it(
+    random: Random, messages: int, wild: bool, ipv6: bool
+) -> None:
     frames = [data(0xFFFFFFF8 + n & 0xFFFFFFFF, 0xFFFC + n & 0xFFFF, S1AP) for n in range(messages)]
     if wild:
         for _ in range(random.randrange(5)):
@@ -118,16 +139,28 @@ def test_an_sctp_association_is_read_as_reassembly_reads_it(random: Random, mess
                     broken = bytearray(frames[place])
                     broken[random.randrange(34, len(broken))] ^= 1 << random.randrange(8)
                     frames[place] = bytes(broken)
-    assert_same(frames)
+    assert_same(as_ipv6(frames) if ipv6 else frames)
 
 
 def test_what_is_in_order_takes_the_quick_way() -> None:
-    intake = Intake("", ())
-    for number in range(10):
-        for octets in (segment(1 + number * len(CCR), CCR), data(number, number, S1AP)):
-            intake.take(AT, octets, len(octets), 1)
-    assert sum(intake.dissector.link_types.values()) == 2  # only the first of each was dissected
-    assert len(intake.take_batch().messages) == 20
+    for way in (list, as_ipv6):
+        intake = Intake("", ())
+        for number in range(10):
+            for octets in way((segment(1 + number * len(CCR), CCR), data(number, number, S1AP))):
+                intake.take(AT, octets, len(octets), 1)
+        assert sum(intake.dissector.link_types.values()) == 2  # only the first of each was dissected
+        assert len(intake.take_batch().messages) == 20
+
+
+def test_tcp_and_sctp_between_the_same_ports_are_told_apart() -> None:
+    """As with Diameter, which may have both."""
+    ports = struct.pack(">HH", 3868, 3868)
+    both = []
+    for number in range(3):
+        header = struct.pack(">IIBBHHH", 1 + number * len(CCR), 1, 0x50, 0x18, 512, 0, 0)
+        chunk = struct.pack(">BBHIHHI", 0, 3, 16 + len(S1AP), number, 0, number, 18) + S1AP
+        both += [frame(6, ports + header + CCR), frame(132, ports + struct.pack(">II", 7, 0) + chunk + bytes(2))]
+    assert assert_same(both) == 6
 
 
 def test_real_captures_are_read_alike(all_captures: list[Path]) -> None:
@@ -142,8 +175,8 @@ def test_real_captures_are_read_alike(all_captures: list[Path]) -> None:
                     ip.walk(record.octets, start)
                 except DecodeError:
                     continue
-                if protocol == link.IPV4 and record.wire_length == len(record.octets):
-                    frames.append(b"\x02" * 12 + b"\x08\x00" + record.octets[start:])
+                if protocol in (link.IPV4, link.IPV6) and record.wire_length == len(record.octets):
+                    frames.append(b"\x02" * 12 + protocol.to_bytes(2, "big") + record.octets[start:])
         found += assert_same(frames)
     assert found > 1000
 

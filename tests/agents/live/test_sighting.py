@@ -33,6 +33,12 @@ def _frame(payload: bytes, ports: tuple[int, int] = (2123, 40000)) -> bytes:
     return b"\x02" * 12 + b"\x08\x00" + head + bytes((192, 0, 2, 1, 192, 0, 2, 2)) + udp
 
 
+def _as_ipv6(frame: bytes) -> bytes:
+    """The same datagram between two IPv6 addresses."""
+    head = struct.pack(">IHBB", 6 << 28, len(frame) - 34, 17, 64)
+    return frame[:12] + b"\x86\xdd" + head + bytes(12) + frame[26:30] + bytes(12) + frame[30:]
+
+
 def _see(frame: bytes) -> object:
     return HotPath(AGENT).see(frame)
 
@@ -59,8 +65,9 @@ def _agrees(frame: bytes, wire_length: int = 0) -> bool:
 def test_gtpv2_and_sip_in_one_datagram_take_the_hot_path(sample: SimpleNamespace) -> None:
     for payload, port in ((sample.gtpv2, 2123), (sample.sip("INVITE", 1, b"v=0\r\n"), 5060)):
         frame = _frame(payload, (port, port))
-        assert _see(frame) is not None
-        assert _agrees(frame)
+        for one in (frame, _as_ipv6(frame)):
+            assert _see(one) is not None
+            assert _agrees(one)
 
 
 @settings(max_examples=500, deadline=None)
@@ -78,6 +85,8 @@ def test_a_frame_with_anything_else_in_it_gets_no_other_answer_than_the_dissecto
     )
     ports = st.sampled_from((2123, 5060, 2152, 4500, 9899, 53, 1234))
     frame = bytearray(_frame(payload, (data.draw(ports), data.draw(ports))) + data.draw(st.binary(max_size=3)))
+    if data.draw(st.booleans()):
+        frame = bytearray(_as_ipv6(bytes(frame)))
     for _ in range(data.draw(st.integers(0, 3))):
         frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, 3))
@@ -95,8 +104,8 @@ def test_of_real_captures_the_hot_path_says_the_same(all_captures: list[Path]) -
                     ip.walk(record.octets, start)
                 except DecodeError:
                     continue
-                if protocol == link.IPV4:
-                    frame = b"\x02" * 12 + b"\x08\x00" + record.octets[start:]
+                if protocol in (link.IPV4, link.IPV6):
+                    frame = b"\x02" * 12 + protocol.to_bytes(2, "big") + record.octets[start:]
                     quick += _see(frame) is not None
                     assert _agrees(frame), (path.name, record.frame)
     assert quick > 100
