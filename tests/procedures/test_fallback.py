@@ -101,14 +101,15 @@ class Watched:
     async def cleared(self, *devices: LiveDevice, edge: bool = True) -> None:
         """Nobody has a call, and only what devices have without one is held."""
         await self.scene.idle()
-        await self.scene.core.until(lambda: self._calls_held() == 0)
+        await self.scene.core.until(lambda: self._calls_held(*devices) == 0)
         assert not edge or self.scene.edge.leftovers() == {}
         for live in devices:
             assert live.device.dedicated_bearers() == []
 
-    def _calls_held(self) -> int:
+    def _calls_held(self, *devices: LiveDevice) -> int:
         held = self.scene.core.leftovers()
-        return held.get("P-CSCF", {}).get("dialogs", 0) + held.get("PCRF", {}).get("rx_sessions", 0)
+        bearers = sum(len(self.scene.network.dedicated_bearers(live.imsi)) for live in devices)
+        return bearers + held.get("P-CSCF", {}).get("dialogs", 0) + held.get("PCRF", {}).get("rx_sessions", 0)
 
 
 @asynccontextmanager

@@ -107,8 +107,9 @@ def enb_answered(node: MmeNode, ue: UeContext, change: Change, message: s1ap.Mes
             continue
         cause = ":".join(item.get("cause") or ())
         node.note("bearer_refused_by_enb", imsi=ue.imsi, ebi=item["e-RAB-ID"], cause=cause)
-        if change is Change.RELEASE:  # what is gone already is as good as released
+        if change is Change.RELEASE:  # what is gone already is as good as released, at the UE too
             procedure.awaits_enb.discard(item["e-RAB-ID"])
+            procedure.awaits_ue.discard(item["e-RAB-ID"])
         else:
             procedure.refuse(item["e-RAB-ID"], Cause.NO_RESOURCES_AVAILABLE)
         touched.append(procedure)
@@ -139,6 +140,8 @@ def ue_answered(node: MmeNode, ue: UeContext, plain: nas.Plain) -> None:
     """The UE accepts or refuses what was asked for one bearer. Raises PeerViolationError if nothing was."""
     change, event = _UE_ANSWERS[MessageType(plain.type)]
     procedure = next((one for one in ue.procedures if one.change is change and plain.ebi in one.awaits_ue), None)
+    if procedure is None and change is Change.RELEASE and plain.ebi not in ue.bearers:
+        return  # the base station had said already that it is gone
     if procedure is None:
         raise PeerViolationError(f"{plain.name} for EPS bearer {plain.ebi}, which is not waiting for it")
     bearer = ue.bearers.get(plain.ebi)

@@ -18,7 +18,7 @@ from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished
 from ferret.protocols.summary import Protocol
 from ferret.records.message import CapturedMessage, SignallingMessage
 from ferret.records.recorder import Capture
-from ferret.records.recording import CALLS, Entry, Recording
+from ferret.records.recording import CALLS, Recording
 from ferret.replay.plan import KEEP_ALIVES
 from ferret_agents.live_recording import record_messages
 from ferret_agents.rolling import RollingRecorder
@@ -27,6 +27,7 @@ _QUIET: Final = 0.022  # s without a message after which what was captured is lo
 _LATEST: Final = 0.1  # s: on a host that is never quiet
 _APART: Final = 0.15  # s between looks at what cannot have changed any call: they take the NFs' time
 _OVER: Final = 0.5  # s after which no message of a call that has ended is on its way any more
+_STRAGGLING_NS: Final = 400_000_000  # in which the network still has to do with a call that is over
 _SPANS: Final = 32
 _ATTACH: Final = "attach"
 _REGISTRATION: Final = "registration"
@@ -38,11 +39,10 @@ CallEvent = CallBegun | CallEstablished | CallEnded
 
 
 class Span(NamedTuple):
-    """From and to, ns since the epoch. `sip`: SIP within it is meant too."""
+    """From and to, ns since the epoch."""
 
     begin: int
     end: int
-    sip: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class Observation:
         self.recorder = RollingRecorder()
         self._watch = CallWatch(settle=_QUIET, latest=_LATEST)
         self._own: dict[str, deque[Span]] = defaultdict(partial(deque, maxlen=_SPANS))  # by subscriber
+        self._closed: dict[str, deque[Span]] = defaultdict(partial(deque, maxlen=_SPANS))  # calls, by subscriber
         self._begins: dict[Call, int] = {}  # ns since the epoch
         self._over: dict[Call, float] = {}  # and since when
         self._first: float | None = None  # captured message that has not been looked at
@@ -79,14 +80,14 @@ class Observation:
 
         SIP of that time is his own: a party may hang up just then.
         """
-        self._own[subscriber].append(Span(begin_ns, end_ns, sip=False))
+        self._own[subscriber].append(Span(begin_ns, end_ns))
 
     def over(self, call: Call, now: float, now_ns: int) -> None:
         """Nobody has to do with this call any more. `now_ns`: since the epoch."""
         self._over[call] = now
         begin = self._begins.get(call, 0)
         if begin:
-            self._own[call.subscriber].append(Span(begin, now_ns, sip=True))
+            self._closed[call.subscriber].append(Span(begin, now_ns + _STRAGGLING_NS))
         self._watch.forget(call)
 
     def due(self, *, following: bool, busy: bool) -> float | None:
@@ -107,9 +108,7 @@ class Observation:
         begun = now()
         self._first, self._looked = None, begun
         capture = await asyncio.to_thread(record_messages, self.recorder.messages())
-        closed = {(call.subscriber, self._begins.get(call)) for call in self._over}
-        still = [one for one in capture.recordings if (one.subscriber, one.begin_ns) not in closed]
-        recordings = [rest for one in still if (rest := self._without_own(one)).entries]
+        recordings = [rest for one in capture.recordings if (rest := self._without_own(one)).entries]
         news = tuple(self._watch.look(recordings, until=begun))
         calls = {self._watch.call_of(one): one for one in recordings if one.service in CALLS}
         self._begins |= {call: one.begin_ns for call, one in calls.items()}
@@ -117,15 +116,16 @@ class Observation:
         return Look(news, capture, calls)
 
     def _without_own(self, recording: Recording) -> Recording:
-        spans = self._own.get(recording.subscriber)
-        if not spans:
+        """Without what FERRET caused; a call that is over is empty, and no other one builds upon it."""
+        subscriber = recording.subscriber
+        own, closed = self._own.get(subscriber, ()), self._closed.get(subscriber, ())
+        if recording.service == _REGISTRATION or not (own or closed):
             return recording
-        if recording.service == _REGISTRATION:
-            return recording
+        over = any(one.begin == recording.begin_ns for one in closed) and recording.service in CALLS
+        entries = () if over else tuple(one for one in recording.entries if not _is_caused(one.message, own))
+        context = (one for one in recording.context if not _is_caused(one.message, own))
         return replace(
-            recording,
-            context=tuple(_without(recording.context, spans)),
-            entries=tuple(_without(recording.entries, spans)),
+            recording, entries=entries, context=tuple(one for one in context if not _belongs(one.message, closed))
         )
 
     def _drop(self, capture: Capture, now: float) -> None:
@@ -135,11 +135,7 @@ class Observation:
         gone = [m for m in capture.unattributed if m.name in KEEP_ALIVES and m.name not in _CONNECTIONS]
         for call in [call for call, since in self._over.items() if now - since > _OVER]:
             del self._over[call]
-            known = call.subscriber, self._begins.pop(call, 0)
-            for one in capture.recordings:
-                if (one.subscriber, one.begin_ns) == known:
-                    gone += one.messages
-            gone += self._within(capture, call.subscriber)
+            gone += self._left_by(call, capture)
         attached: dict[str, int] = {}
         for one in capture.recordings:
             if one.service == _ATTACH and any(m.name == _NEW_SESSION for m in one.messages):
@@ -151,17 +147,26 @@ class Observation:
         if gone:
             self.recorder.drop(gone)
 
-    def _within(self, capture: Capture, subscriber: str) -> list[SignallingMessage]:
-        """What belongs to the subscriber's spans, whichever service it was taken for; a registration stays."""
-        spans = self._own[subscriber]
-        own = [m for m in capture.messages if subscriber in m.subscribers and _REGISTRATION not in m.services]
-        return [m for m in own if _is_within(m, spans)]
+    def _left_by(self, call: Call, capture: Capture) -> list[SignallingMessage]:
+        """What was recorded from a call's begin until some time after its end, but for a call that began meanwhile."""
+        begin, subscriber = self._begins.pop(call, 0), call.subscriber
+        later = {
+            message.index
+            for one in capture.recordings
+            if one.subscriber == subscriber and one.service in CALLS and one.begin_ns > begin
+            for message in one.messages
+        }
+        spans = [one for one in self._closed[subscriber] if one.begin == begin]
+        own = [m for m in capture.messages if subscriber in m.subscribers and m.index not in later]
+        return [m for m in own if _belongs(m, spans) or _is_caused(m, self._own[subscriber])]
 
 
-def _without(entries: Iterable[Entry], spans: Iterable[Span]) -> list[Entry]:
-    return [one for one in entries if not _is_within(one.message, spans)]
+def _is_caused(message: SignallingMessage, spans: Iterable[Span]) -> bool:
+    at = message.captured.captured_at_ns
+    return message.protocol is not Protocol.SIP and any(one.begin <= at <= one.end for one in spans)
 
 
-def _is_within(message: SignallingMessage, spans: Iterable[Span]) -> bool:
-    at, is_sip = message.captured.captured_at_ns, message.protocol is Protocol.SIP
-    return any(one.begin <= at <= one.end and (one.sip or not is_sip) for one in spans)
+def _belongs(message: SignallingMessage, spans: Iterable[Span]) -> bool:
+    """Whether a message is of these times; a registration is of its own."""
+    at = message.captured.captured_at_ns
+    return _REGISTRATION not in message.services and any(one.begin <= at <= one.end for one in spans)

@@ -134,7 +134,7 @@ class LiveNetwork:
         if isinstance(node.nf, Pcscf):
             for one in call_ids:
                 node.emit(node.nf.end_call(one))
-        await self._until(lambda: not self._changes.open)
+        await self.core.until(lambda: not self.dedicated_bearers(call.subscriber), within=_PATIENCE)
 
     # Base station and device.
 
@@ -201,6 +201,12 @@ class LiveNetwork:
     def is_at(self, imsi: str, sgw: str) -> bool:
         """Whether the uplink of every E-RAB goes to this SGW."""
         return {end.address for end in self._core_side.enb.uplink_ends(imsi).values()} == {sgw}
+
+    def dedicated_bearers(self, imsi: str) -> list[int]:
+        """The EBIs of those that the core's MME knows of."""
+        mme = self._node(Role.MME).nf
+        ue = mme.by_imsi.get(imsi) if isinstance(mme, Mme) else None
+        return [] if ue is None else [ebi for ebi in ue.bearers if ebi not in ue.pdns]
 
     def uplink(self, imsi: str) -> str:
         """Over what a device's packets go."""
