@@ -20,7 +20,7 @@ from ferret_core.enb.enb import Enb
 from ferret_core.ua import Ended, Established, Registered, Ringing
 from ferret_core.ua.packets import Datagram, PacketReader
 from ferret_deploy.lab.delay_line import Impairment
-from ferret_deploy.lab.live_call import lab_network
+from ferret_deploy.lab.live_scene import lab_network
 from ferret_deploy.lab.places import PlaceConfig, Places
 from ferret_deploy.lab.sgi import SgiNetwork
 from ferret_deploy.lab.voice_driver import DeviceVoice, RemoteVoice
