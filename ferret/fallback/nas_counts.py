@@ -19,7 +19,6 @@ from ferret.records.message import CapturedMessage, Role, SignallingMessage
 from ferret.replay.device import device_at
 
 _BITS: Final = {SecurityHeader.SERVICE_REQUEST: 5}  # the short sequence number (TS 24.301 clause 9.9.3.28)
-S1AP_PORT: Final = 36412  # of the MME (TS 36.412 clause 7)
 _RELEASED: Final = "UEContextReleaseComplete"
 _LATE: Final = 8  # a message that is this little behind came late or twice; one further ahead than that has wrapped
 
@@ -103,11 +102,12 @@ class NasWatch:
         """What is new about a device: its COUNTs, or that it is idle; None: nothing. Never raises."""
         if not self._subscribers or captured.protocol is not Protocol.S1AP:
             return None
-        from_mme = captured.source.port == S1AP_PORT
-        mme = captured.source if from_mme else captured.destination
         try:
             message = s1ap.decode(captured.octets)
-            subscriber = self._subscribers.get((mme.address, message.mme_ue_s1ap_id or 0))
+            number = message.mme_ue_s1ap_id or 0
+            subscriber = self._subscribers.get((captured.source.address, number))
+            from_mme = subscriber is not None
+            subscriber = subscriber or self._subscribers.get((captured.destination.address, number))
             if subscriber is None:
                 return None
             if message.name == _RELEASED:

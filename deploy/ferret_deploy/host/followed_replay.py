@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from ferret.errors import FerretError
@@ -212,7 +213,7 @@ def before_pause(entries: Sequence[Entry], now_ns: int) -> list[Entry]:
     """
     times = sorted({one.message.captured.captured_at_ns for one in entries})
     until = 0
-    for at, following in zip(times, [*times[1:], now_ns], strict=True):
+    for at, following in pairwise([*times, now_ns]):
         if following - at >= _PAUSE_NS:
             until = at
     return [one for one in entries if one.message.captured.captured_at_ns <= until]

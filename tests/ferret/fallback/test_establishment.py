@@ -10,8 +10,18 @@ from pathlib import Path
 import pytest
 
 from ferret.fallback.establishment import CallWatch, Moment, Standing, moment, standing
-from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished, NasCounts, Place
-from ferret.fallback.nas_counts import NasCounter, count_nas
+from ferret.fallback.messages import (
+    Call,
+    CallBegun,
+    CallEnded,
+    CallEstablished,
+    NasCounted,
+    NasCounts,
+    Place,
+    UeContextReleased,
+)
+from ferret.fallback.nas_counts import NasCounter, NasWatch, count_nas
+from ferret.protocols import s1ap
 from ferret.protocols.summary import Protocol
 from ferret.records.message import CapturedMessage, Endpoint, Role
 from ferret.records.recorder import Capture, Recorder
@@ -196,3 +206,31 @@ def test_counts_of_a_device_without_keys_in_the_recording_are_read_from_its_numb
 
 def test_a_device_that_was_never_seen_has_no_counts() -> None:
     assert count_nas([]) is None
+
+
+def test_live_signalling_moves_the_counts_of_the_device_that_is_watched(capture: Callable[[str], Path]) -> None:
+    path = capture("volte-call-full.pcap")
+    found = _capture(path)
+    key = found.subscribers[0].key
+    own = [m for m in found.messages if key in m.subscribers]
+    device = Device()
+    for message in own:
+        device.take(message)
+    mme = next(m.from_nf.address for m in own if m.from_nf.role is Role.MME)
+    watch = NasWatch()
+    assert [watch.take(m.captured) for m in own] == [None] * len(own)
+    watch.watch(key, None, [(mme, device.mme_ue_s1ap_id or 0)])
+    told = [event for m in own if (event := watch.take(m.captured)) is not None]
+    counted = [event for event in told if isinstance(event, NasCounted)]
+    assert counted[-1].counts == watch.counts(key) == count_nas(own)
+    watch.end(key)
+    assert all(watch.take(m.captured) is None for m in own)
+
+
+def test_a_device_that_its_base_station_has_let_go_is_told(capture: Callable[[str], Path]) -> None:
+    messages = _capture(capture("open5gs-idle-paging.pcap")).messages
+    released = next(m for m in messages if m.name == "UEContextReleaseComplete")
+    decoded = s1ap.decode(released.octets)
+    watch = NasWatch()
+    watch.watch("001", NasCounts(1, 1), [(released.to_nf.address, decoded.mme_ue_s1ap_id or 0)])
+    assert watch.take(released.captured) == UeContextReleased("001")
