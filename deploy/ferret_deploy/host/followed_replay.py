@@ -212,7 +212,7 @@ def before_pause(entries: Sequence[Entry], now_ns: int) -> list[Entry]:
     NFs, as the PCRF's policy. A pause is when every NF waits for somebody far away. `now_ns`: since the epoch.
     """
     times = sorted({one.message.captured.captured_at_ns for one in entries})
-    until = 0
+    until = -1
     for at, following in pairwise([*times, now_ns]):
         if following - at >= _PAUSE_NS:
             until = at
