@@ -197,6 +197,12 @@ class EdgeSet:
         self.nfs[role] = self._make(role)
         await self.nfs[role].start()
 
+    async def start_anew(self) -> None:
+        """Start every NF anew: none knows anybody. Raises TransportError."""
+        await self.stop()
+        self.nfs = {role: self._make(role) for role in self.nfs}
+        await self.start()
+
     async def stop(self) -> None:
         """Stop every NF."""
         await asyncio.gather(*(nf.stop() for nf in self.nfs.values()), return_exceptions=True)

@@ -26,6 +26,8 @@ from ferret_deploy.lab.places import Places
 from ferret_deploy.lab.wiretap import WireTap
 from ferret_deploy.replay_run import run
 
+_WIDE = 140  # columns, where nobody says how many there are
+
 
 @click.command(short_help="Play live calls, moved to the edge and back.")
 @click.option("--calls", default=1, show_default=True, type=click.IntRange(1, 1000), help="How many, one by one.")
@@ -88,7 +90,7 @@ def _print(shown: Demonstration) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for what, value in rows(shown):
         table.add_row(what, value)
-    Console(soft_wrap=True).print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 def _write(path: Path, text: str) -> None:

@@ -73,8 +73,15 @@ def rows(shown: Demonstration) -> list[tuple[str, str]]:
         ("voice packets lost", f"{found['voice_lost']} of {found['voice_sent']}"),
         ("messages seen by agents", f"{found['messages_recorded']} by {found['agents']} agents"),
         ("messages dropped", str(found["messages_dropped"])),
-        ("left over in any NF", str(found["left_over"]) if found["left_over"] else "nothing"),
+        ("left over in any NF", _left(found["left_over"])),
     ]
+
+
+def _left(found: dict[str, dict[str, int]]) -> str:
+    kinds = (
+        f"{nf}: " + ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in held.items()) for nf, held in found.items()
+    )
+    return "; ".join(kinds) or "nothing"
 
 
 def _killed(gap: float | None) -> list[tuple[str, str]]:

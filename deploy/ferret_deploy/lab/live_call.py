@@ -303,7 +303,7 @@ class _Story:
         call.saved_at = time.monotonic()
         self._tell(f"  {_ms(call.saved_at - call.killed_at)} later they talk over the core again.")
         await asyncio.sleep(self._talk)
-        await scene.restarted(role)
+        await scene.edge_restarted()
 
     async def _hang_up(self, live: LiveDevice, who: str) -> None:
         ends: tuple[UserAgentDriver, ...] = (live.agent(), self._scene().party)

@@ -129,6 +129,11 @@ class Scene:
         """Start an edge NF again that was stopped: it knows nobody."""
         await self.places["edge"].run(self.edge.restart(role))
 
+    async def edge_restarted(self) -> None:
+        """Start the whole edge again, as after the loss of an NF whose neighbours have not been told."""
+        await self.places["edge"].run(self.edge.start_anew())
+        await self.host.until_edge_is_there()
+
     async def idle(self, *, within: float = 10.0) -> None:
         """Wait until FERRET has nothing to do with any call. Raises TimeoutError."""
         async with asyncio.timeout(within):
