@@ -17,7 +17,7 @@ from ferret.records.message import Role
 from ferret_core.driver.configuration import LabNetwork
 from tests.interop.peers.process import PeerProcess, program, running
 
-CONFIGURATION: Final = Path(__file__).parents[1] / "data" / "kamailio"
+CONFIGURATION: Final = Path(__file__).parents[3] / "deploy" / "kamailio" / "configuration"
 _NAMES: Final = {Role.PCSCF: "pcscf", Role.ICSCF: "icscf", Role.SCSCF: "scscf"}
 _DIAMETER: Final = {
     Role.PCSCF: (Role.PCRF, Application.RX),
