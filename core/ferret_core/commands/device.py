@@ -40,7 +40,13 @@ class PlayError(FerretError):
     "--subscriber", default=0, show_default=True, type=click.IntRange(0, 1), help="Whose device: the first or second."
 )
 @click.option("--calls", default=1, show_default=True, type=click.IntRange(0, 100), help="How many, one by one.")
-@click.option("--talk", default=1.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds each lasts.")
+@click.option(
+    "--pause",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 3600),
+    help="Seconds from one thing to the next.",
+)
 @click.option("--hold/--no-hold", default=True, show_default=True, help="Hold and resume each call.")
 @click.option(
     "--wait",
@@ -51,7 +57,9 @@ class PlayError(FerretError):
     help="Seconds until the MME must be there.",
 )
 @click.option("--log-level", default="warning", show_default=True, help="debug, info, warning or error.")
-def device(network: str, subscriber: int, calls: int, talk: float, hold: bool, patience: float, log_level: str) -> None:
+def device(
+    network: str, subscriber: int, calls: int, pause: float, hold: bool, patience: float, log_level: str
+) -> None:
     """Attach, connect to the ims APN, register, call the remote party, hold, resume, hang up, deregister, detach.
 
     The base station has the address .30 of the network, whose core `ferret core` runs. Exit status: 0 all of it went
@@ -59,7 +67,7 @@ def device(network: str, subscriber: int, calls: int, talk: float, hold: bool, p
     """
     lab = LabNetwork(Places.within(network))
     configure(level=log_level)
-    asyncio.run(_play(lab, subscriber, calls, (talk, hold), patience))
+    asyncio.run(_play(lab, subscriber, calls, (pause, hold), patience))
 
 
 async def _play(lab: LabNetwork, subscriber: int, calls: int, how: tuple[float, bool], patience: float) -> None:
@@ -91,15 +99,18 @@ async def _play(lab: LabNetwork, subscriber: int, calls: int, how: tuple[float, 
         station.stop()
 
 
-async def _call(played: Device, agent: UserAgentDriver, talk: float, hold: bool) -> None:
+async def _call(played: Device, agent: UserAgentDriver, pause: float, hold: bool) -> None:
+    await asyncio.sleep(pause)  # nobody calls at once: the reg event package has time, and so have bearers further down
     name = agent.call(REMOTE_PARTY)
     await agent.wait_for(Established, within=10.0)
-    await asyncio.sleep(talk)
+    await asyncio.sleep(pause)
     if hold:
         agent.hold(name)
         await agent.wait_for(Held)
+        await asyncio.sleep(pause)
         agent.resume(name)
         await agent.wait_for(Resumed)
+        await asyncio.sleep(pause)
     agent.hang_up(name)
     await agent.wait_for(Ended)
     await played.cell.driver.until(lambda: not played.dedicated_bearers())

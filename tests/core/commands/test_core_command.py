@@ -43,7 +43,7 @@ def core() -> Iterator[list[subprocess.Popen[str]]]:
 
 @pytest.mark.sctp
 def test_a_device_plays_a_whole_call_at_a_core_in_two_processes(core: list[subprocess.Popen[str]]) -> None:
-    result = CliRunner().invoke(ferret, ["device", "--network", NETWORK, "--talk", "0", "--calls", "2"])
+    result = CliRunner().invoke(ferret, ["device", "--network", NETWORK, "--pause", "0", "--calls", "2"])
     assert result.exception is None, result.output
     assert result.output.splitlines() == [
         "call 1: established, held, resumed, ended",
