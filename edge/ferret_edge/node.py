@@ -8,7 +8,7 @@ belongs to his device and his calls (`ferret_edge.served`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from time import monotonic
 
@@ -17,7 +17,7 @@ import structlog
 from ferret.errors import FerretError, LocalMisuseError, ProtocolError
 from ferret.protocols import gtpv2, sip
 from ferret.protocols.gtpv2 import Ebi
-from ferret.protocols.summary import Kind, Parameter, Protocol
+from ferret.protocols.summary import Kind, Protocol
 from ferret.records.decoding import doors
 from ferret.records.message import Interface, Role
 from ferret.replay.port import (
@@ -29,7 +29,6 @@ from ferret.replay.port import (
     Expect,
     Finish,
     Forget,
-    MadeOutput,
     Moving,
     Noted,
     Reconfigure,
@@ -49,19 +48,12 @@ from ferret_edge.border import Border
 from ferret_edge.matching import Expected, Made, Match, OutputMatcher, shape_of
 from ferret_edge.metrics import EdgeMetrics
 from ferret_edge.protocols import name_of, protocol_of
+from ferret_edge.reporting import compared, matched, unasked
 from ferret_edge.served import Served
 
 log = structlog.get_logger(__name__)
 
 Reported = Callable[[Report], None]
-
-# Filled in by a protocol engine when a message leaves: not the NF's own output.
-_ENGINE_FILLED = frozenset(
-    {"header/Sequence Number", "header/Hop-by-Hop Identifier", "header/End-to-End Identifier"},
-)
-
-
-NOT_EXPECTED = -1
 DOWNLINK_DATA_NOTIFICATION = "Downlink Data Notification"
 
 
@@ -178,7 +170,7 @@ class EdgeNode:
     def _expect(self, command: Expect) -> None:
         protocol = Protocol(command.protocol)
         way = doors(protocol)
-        wanted = _compared(way.parameters(way.decode(command.octets)))
+        wanted = compared(way.parameters(way.decode(command.octets)))
         shape = shape_of(protocol, command.interface, command.name, wanted)
         match = self._matcher.expect(Expected(command.id, shape, wanted))
         if match is not None:
@@ -203,7 +195,7 @@ class EdgeNode:
 
     def _finish(self) -> None:
         for made in self._matcher.unasked():
-            self._report(_output(made, NOT_EXPECTED))
+            self._report(unasked(made))
 
     # What other members and real base stations send.
 
@@ -284,7 +276,7 @@ class EdgeNode:
 
     def _check(self, output: Send, message: Message) -> None:
         protocol = protocol_of(message)
-        found = _compared(doors(protocol).parameters(message))
+        found = compared(doors(protocol).parameters(message))
         shape = shape_of(protocol, str(output.interface), name_of(message), found)
         made = Made(next(self._numbers), shape, str(output.peer.role), message.encode(), found)
         match = self._matcher.produced(made)
@@ -294,14 +286,7 @@ class EdgeNode:
     def _report_match(self, match: Match) -> None:
         for difference in match.result.differences:
             self.metrics_of_nf.difference(str(difference.risk))
-        self._report(
-            _output(
-                match.made,
-                match.expected.id,
-                tuple(d.as_json() for d in match.result.differences),
-                tuple(tuple(pair) for pair in match.result.pairs),
-            )
-        )
+        self._report(matched(match))
 
     # Timers.
 
@@ -321,26 +306,3 @@ class EdgeNode:
 
 def _nobody(_: Report) -> None:
     """No replayer is connected yet."""
-
-
-def _compared(found: Sequence[Parameter]) -> tuple[Parameter, ...]:
-    return tuple(p for p in found if p.path not in _ENGINE_FILLED)
-
-
-def _output(
-    made: Made,
-    expected: int,
-    differences: tuple[Mapping[str, object], ...] = (),
-    pairs: tuple[tuple[str | int, ...], ...] = (),
-) -> MadeOutput:
-    shape = made.shape
-    return MadeOutput(
-        expected,
-        str(shape.protocol),
-        shape.interface,
-        made.peer_role,
-        shape.name,
-        made.octets,
-        differences,
-        pairs,
-    )

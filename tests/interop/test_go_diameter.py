@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,6 +127,7 @@ def test_a_device_authenticates_with_a_vector_of_their_server(
     async def scenario() -> None:
         async with asyncio.timeout(20), running(command, tmp_path / "server.log") as process:
             await process.until_said("Starting diameter server")
+            await process.until(_listens, what="listening")
             async with core:
                 core.nfs[Role.SGW].node.tap = lambda event: pytest.fail(f"the SGW was asked: {event}")
                 try:
@@ -150,3 +152,9 @@ def test_tshark_finds_nothing_wrong_in_what_we_sent(wire: Wire, ledger: Ledger) 
     foreign = (THEIR_CLIENT, THEIR_SERVER)
     ledger.faults += [f"go-diameter: {found}" for one in foreign for found in reading.faults.get(one, [])]
     assert reading.faults_of(foreign) == []
+
+
+def _listens() -> bool:
+    """Whether their server takes connections: it says that it starts a little before."""
+    with socket.socket() as probe:
+        return probe.connect_ex((THEIR_SERVER, DIAMETER_PORT)) == 0

@@ -18,7 +18,7 @@ from itertools import count
 from ferret.errors import DecodeError, ProtocolError
 from ferret.protocols import diameter, gtpv2, s1ap, sip
 from ferret.protocols.gtpv2 import FTeid
-from ferret.protocols.summary import Kind, Parameter, Protocol
+from ferret.protocols.summary import Kind, Protocol
 from ferret.records.decoding import doors
 from ferret.records.message import Interface, Role, SignallingMessage
 from ferret.replay.foreign.acceptance import Fate, Outcome, TargetFigures, accepts, recorded_results, result_of
@@ -38,7 +38,6 @@ from ferret.replay.port import (
     Deliver,
     Expect,
     Finish,
-    MadeOutput,
     Noted,
     Report,
     Settle,
@@ -49,12 +48,9 @@ from ferret.replay.rules import Rules
 from ferret_deploy.foreign.line import Answered, Asked, Heard, Line, Remarked, Repeated, Unanswered
 from ferret_edge.matching import Expected, Made, Match, OutputMatcher, Shape, shape_of
 from ferret_edge.protocols import name_of, protocol_of
+from ferret_edge.reporting import compared, matched, unasked
 
-NOT_EXPECTED = -1
 LATE = "the recording begins after its sessions were set up: with --edge all FERRET's MME sets them up first"
-_ENGINE_FILLED = frozenset(
-    {"header/Sequence Number", "header/Hop-by-Hop Identifier", "header/End-to-End Identifier"},
-)
 _ERROR_INDICATION = "ErrorIndication"
 
 
@@ -133,7 +129,7 @@ class ForeignPort:
                 return
             case Finish():
                 for made in self._matcher.unasked():
-                    self._reported(_output(made, NOT_EXPECTED))
+                    self._reported(unasked(made))
         self._reported(Ack(command.id))
 
     def _shapes(self) -> Counter[Shape]:
@@ -228,7 +224,7 @@ class ForeignPort:
     def _expect(self, command: Expect) -> None:
         protocol = Protocol(command.protocol)
         recorded = self._readable(self._steps[command.id])
-        wanted = _compared(doors(protocol).parameters(recorded))
+        wanted = compared(doors(protocol).parameters(recorded))
         shape = shape_of(protocol, command.interface, name_of(recorded), wanted)
         match = self._matcher.expect(Expected(command.id, shape, wanted))
         if match is None:
@@ -355,7 +351,7 @@ class ForeignPort:
         name = name_of(message)
         if is_progress(protocol, name):
             return True
-        found = _compared(doors(protocol).parameters(message))
+        found = compared(doors(protocol).parameters(message))
         shape = shape_of(protocol, str(interface), name, found)
         made = Made(next(self._numbers), shape, str(neighbour), octets, found)
         foreseen = self._wanted[shape] > 0
@@ -370,14 +366,7 @@ class ForeignPort:
 
     def _matched(self, match: Match) -> None:
         self._waiting.pop(match.expected.id, None)
-        self._reported(
-            _output(
-                match.made,
-                match.expected.id,
-                tuple(d.as_json() for d in match.result.differences),
-                tuple(tuple(pair) for pair in match.result.pairs),
-            )
-        )
+        self._reported(matched(match))
         asked = self._open.get(match.made.number)
         step = self._steps[match.expected.id]
         if asked is not None and step.message.index not in self._answered_by_plan:
@@ -450,26 +439,3 @@ def _matched_by(message: Message) -> int:
     if isinstance(message, gtpv2.Message):
         return message.sequence
     return message.hop_by_hop if isinstance(message, diameter.Message) else 0
-
-
-def _compared(found: list[Parameter]) -> tuple[Parameter, ...]:
-    return tuple(p for p in found if p.path not in _ENGINE_FILLED)
-
-
-def _output(
-    made: Made,
-    expected: int,
-    differences: tuple[Mapping[str, object], ...] = (),
-    pairs: tuple[tuple[str | int, ...], ...] = (),
-) -> MadeOutput:
-    shape = made.shape
-    return MadeOutput(
-        expected,
-        str(shape.protocol),
-        shape.interface,
-        made.peer_role,
-        shape.name,
-        made.octets,
-        differences,
-        pairs,
-    )

@@ -108,12 +108,21 @@ class Observation:
         begun = now()
         self._first, self._looked = None, begun
         capture = await asyncio.to_thread(record_messages, self.recorder.messages())
+        self._end_at_attach(capture)
         recordings = [rest for one in capture.recordings if (rest := self._without_own(one)).entries]
         news = tuple(self._watch.look(recordings, until=begun))
         calls = {self._watch.call_of(one): one for one in recordings if one.service in CALLS}
         self._begins |= {call: one.begin_ns for call, one in calls.items()}
         self._drop(capture, now())
         return Look(news, capture, calls)
+
+    def _end_at_attach(self, capture: Capture) -> None:
+        """What belongs to a call that is over ends where its subscriber attaches anew."""
+        for subscriber, at in _attached(capture).items():
+            closed = self._closed.get(subscriber, ())
+            ended = [Span(one.begin, min(one.end, at - 1)) if one.begin < at else one for one in closed]
+            if ended:
+                self._closed[subscriber] = deque(ended, maxlen=_SPANS)
 
     def _without_own(self, recording: Recording) -> Recording:
         """Without what FERRET caused; a call that is over is empty, and no other one builds upon it."""
@@ -136,10 +145,7 @@ class Observation:
         for call in [call for call, since in self._over.items() if now - since > _OVER]:
             del self._over[call]
             gone += self._left_by(call, capture)
-        attached: dict[str, int] = {}
-        for one in capture.recordings:
-            if one.service == _ATTACH and any(m.name == _NEW_SESSION for m in one.messages):
-                attached[one.subscriber] = max(attached.get(one.subscriber, 0), one.begin_ns)
+        attached = _attached(capture)
         for message in capture.messages:
             since = max((attached.get(one, 0) for one in message.subscribers), default=0)
             if message.captured.captured_at_ns < since:
@@ -159,6 +165,15 @@ class Observation:
         spans = [one for one in self._closed[subscriber] if one.begin == begin]
         own = [m for m in capture.messages if subscriber in m.subscribers and m.index not in later]
         return [m for m in own if _belongs(m, spans) or _is_caused(m, self._own[subscriber])]
+
+
+def _attached(capture: Capture) -> dict[str, int]:
+    """When each subscriber attached last, ns since the epoch."""
+    found: dict[str, int] = {}
+    for one in capture.recordings:
+        if one.service == _ATTACH and any(m.name == _NEW_SESSION for m in one.messages):
+            found[one.subscriber] = max(found.get(one.subscriber, 0), one.begin_ns)
+    return found
 
 
 def _is_caused(message: SignallingMessage, spans: Iterable[Span]) -> bool:
