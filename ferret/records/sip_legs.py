@@ -179,7 +179,7 @@ class SipLegs:
                 for hop in path[leaving + 1 :]:
                     hop.claims.setdefault(origin, Boundary.BEYOND)
             return
-        start = entering if entering >= 0 else len(path) - 1
+        start = entering if entering >= 0 else _own_of_scscf(path)
         target = Party(last.to_nf.address if reached else "", self._targeted(path[start], path[0]))
         for number, hop in enumerate(path):
             if number == entering and (origin is not None or hop.from_nf.role is not Role.PCSCF):
@@ -197,6 +197,11 @@ class SipLegs:
             if message.is_request:
                 found += [message.request_uri, message.first("To")]
         return tuple(dict.fromkeys(filter(None, map(_identity, found))))
+
+
+def _own_of_scscf(path: Sequence[_Hop]) -> int:
+    """Where the way to a device begins that enters no S-CSCF: with what one makes itself (NOTIFY), or the last hop."""
+    return 0 if path[0].from_nf.role is Role.SCSCF and len(path[0].stack) == 1 else len(path) - 1
 
 
 def _claim_origin(path: Sequence[_Hop], leaving: int, origin: Party, detours: Mapping[int, Boundary]) -> None:

@@ -153,6 +153,11 @@ def test_a_keep_alive_of_the_p_cscf_is_the_devices() -> None:
     assert Exchange().request(PCSCF, UE_B, method="OPTIONS").claims() == [{B: INSIDE}]
 
 
+def test_what_an_s_cscf_makes_itself_is_the_devices_on_every_hop() -> None:
+    exchange = Exchange().request(SCSCF, PCSCF, UE_A, method="NOTIFY").answer(SCSCF, PCSCF, UE_A, method="NOTIFY")
+    assert exchange.claims() == [{UE_A.address: INSIDE}] * 4
+
+
 def test_a_call_whose_first_hop_was_not_captured_is_still_the_callers() -> None:
     claims = Exchange().request(PCSCF, SCSCF, SCSCF, PCSCF, UE_B, vias=1).claims()
     assert claims == [{A: INSIDE}, {A: LEAVES, B: ENTERS}, {B: INSIDE}, {B: INSIDE}]
