@@ -44,6 +44,7 @@ class RegistrarHabits:
     notify_deregistration: bool = True
     first_version: int = 0  # of a registration state document (RFC 3680 clause 5.2.1)
     contact_q: bool = False  # a contact's q is written where it has none
+    contact_expires: str = ""  # how what a UE asked for is among the unknown parameters of its contact: '"{}"'; "": not
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,8 @@ def _subscription_habits(history: History) -> dict[str, Any]:
     if versions:
         habits["first_version"] = min(int(version) for version in versions)
         habits["contact_q"] = any(re.search(r"<contact\b[^>]*\bq=", body) for body in documents)
+        expires = [found[1] for body in documents if (found := re.search(r'name="expires">("?)\d', body))]
+        habits["contact_expires"] = f"{expires[0]}{{}}{expires[0]}" if expires else ""
     left = [one for one in _answers(history, "REGISTER") if one.sip.status == 200 and _granted(one.sip) == 0]
     if left:
         ended = [one for one in notifies if one.sip.first("Subscription-State").startswith("terminated")]

@@ -191,7 +191,9 @@ def _bind(scscf: Scscf, subscriber: Subscriber, request: sip.Message, now: float
         key = contact_key(contact.uri)
         if seconds:
             path, call_id = request.values("Path"), request.first("Call-ID")
-            subscriber.bindings[key] = Binding(contact.uri, params, path, now + seconds, call_id)
+            asked, form = contact.param("expires"), scscf.habits.contact_expires
+            kept = (*params, sip.Param("expires", form.format(asked))) if asked and form else params
+            subscriber.bindings[key] = Binding(contact.uri, kept, path, now + seconds, call_id)
             told = seconds * scscf.habits.told_percent // 100
             said.append(f"<{contact.uri}>;expires={told}{sip.format_params(params)}")
         else:

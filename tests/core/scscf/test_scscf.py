@@ -21,6 +21,7 @@ PCSCF = Peer(Role.PCSCF, "172.22.0.21:5060")
 ICSCF = Peer(Role.ICSCF, "172.22.0.19:5060")
 HSS = Peer(Role.HSS)
 IMPI = "a@ims.example"
+CONTACT = "<sip:a@10.0.0.1:5060>;+g.3gpp.smsip"
 RAND, AUTN, XRES = b"r" * 16, b"a" * 16, b"x" * 8
 PROFILE = (
     "<IMSSubscription><ServiceProfile>"
@@ -61,13 +62,13 @@ def _request(method: str, *headers: tuple[str, str], uri: str, **more: object) -
         ("To", str(more.get("to", "<sip:a@ims.example>"))),
         ("Call-ID", "call"),
         ("CSeq", f"{number} {method}"),
-        ("Contact", "<sip:a@10.0.0.1:5060>;+g.3gpp.smsip"),
+        ("Contact", str(more.get("contact", CONTACT))),
         *headers,
     ]
     return sip.request(method, uri, fields)
 
 
-def _register(number: int = 1, expires: int = 600, credentials: str = "") -> Received:
+def _register(number: int = 1, expires: int = 600, credentials: str = "", contact: str = CONTACT) -> Received:
     text = credentials or f'Digest username="{IMPI}",realm="ims.example",uri="sip:ims.example",nonce="",response=""'
     headers = (
         ("Authorization", text),
@@ -75,7 +76,8 @@ def _register(number: int = 1, expires: int = 600, credentials: str = "") -> Rec
         ("Path", "<sip:term@pcscf.ims.example;lr>"),
         ("Require", "path"),
     )
-    return Received(Interface.MW, ICSCF, _request("REGISTER", *headers, uri="sip:scscf.ims.example", number=number))
+    message = _request("REGISTER", *headers, uri="sip:scscf.ims.example", number=number, contact=contact)
+    return Received(Interface.MW, ICSCF, message)
 
 
 def _cx(outputs: Sequence[Output]) -> Send:
@@ -125,9 +127,9 @@ def _credentials(challenge: dict[str, str], password: bytes = XRES) -> str:
     return sip.digest.format_challenge(params)
 
 
-def _registered(scscf: Scscf, number: int = 1, expires: int = 600) -> sip.Message:
+def _registered(scscf: Scscf, number: int = 1, expires: int = 600, contact: str = CONTACT) -> sip.Message:
     credentials = _credentials(_challenge(scscf, number))
-    asked = _cx(scscf.receive(_register(number + 1, expires, credentials), 1.0))
+    asked = _cx(scscf.receive(_register(number + 1, expires, credentials, contact), 1.0))
     assert _asked(asked).command == Command.SERVER_ASSIGNMENT
     user_data = avp.USER_DATA(PROFILE)
     return _sip(scscf.receive(_from_hss(asked, avp.RESULT_CODE(2001), user_data), 1.1))[0]
@@ -284,6 +286,19 @@ def _subscribe(number: int = 1, expires: str = "3600") -> Received:
     headers = (("Event", "reg"), ("Expires", expires), ("Record-Route", "<sip:mo@172.22.0.21;lr>"))
     request = _request("SUBSCRIBE", *headers, uri="sip:b@ims.example", to="<sip:b@ims.example>", number=number)
     return Received(Interface.MW, PCSCF, request)
+
+
+@pytest.mark.parametrize(("form", "shown"), [("", None), ('"{}"', '"600"'), ("{}", "600")])
+def test_what_a_ue_asked_for_is_among_its_parameters_where_the_recorded_s_cscf_has_it(
+    scscf: Scscf, form: str, shown: str | None
+) -> None:
+    scscf.import_context({"profile": {"registrar": {"contact_expires": form}}}, 0.0)
+    _registered(scscf, contact=f"{CONTACT};expires=600")
+    request = _request("SUBSCRIBE", ("Event", "reg"), uri="sip:a@ims.example", number=5)
+    _, notify = _sip(scscf.receive(Received(Interface.MW, PCSCF, request), 2.0))
+    fields = dict(sip.parameters(notify))
+    assert fields.get("reginfo/registration[sip:a@ims.example]/contact[0]/unknown-param[expires]") == shown
+    assert "reginfo/registration[sip:a@ims.example]/contact[0]/unknown-param[+g.3gpp.smsip]" in fields
 
 
 def test_a_subscription_to_the_registration_state_is_notified_at_once_and_at_the_end(scscf: Scscf) -> None:
