@@ -65,6 +65,7 @@ class LabNetwork:
     )
     restart_counter: int = 0  # of the NFs that are started: one more each time
     diameter_tls: Mapping[Role, DiameterTls] = field(default_factory=dict)  # NFs that speak Diameter over TLS only
+    esm_timer: float = 8.0  # s until a device is told again that a bearer goes
     sip_transport: str = "UDP"  # between CSCFs, and of devices: "UDP" or "TCP"
     sip_stream_above: int = 0  # octets: a longer request goes over TCP (RFC 3261 clause 18.1.1 has 1300); 0: none does
 
@@ -116,6 +117,7 @@ def _mme(lab: LabNetwork) -> dict[str, Any]:
         "integrity_preference": list(lab.integrity),
         "ciphering_preference": list(lab.ciphering),
         "purge": True,
+        "esm_timer_s": lab.esm_timer,
     }
 
 

@@ -15,6 +15,7 @@ from ferret.protocols import gtpv2, nas, s1ap
 from ferret.protocols.gtpv2 import Cause
 from ferret.protocols.nas import EsmCause, MessageType
 from ferret_core.mme.context import UeContext
+from ferret_core.mme.nas_transport import send
 from ferret_core.mme.states import BearerEvent, BearerState
 from ferret_core.nf import Peer
 
@@ -44,6 +45,10 @@ class BearerProcedure:
     request: gtpv2.Message | None = None
     peer: Peer | None = None
     transaction: int = 0
+    # what the UE is told again while it does not answer, and when
+    message: nas.Plain | None = None
+    repeat_at: float | None = None
+    repetitions: int = 0
 
     def refuse(self, ebi: int, cause: Cause) -> None:
         """A bearer has failed: nothing more is awaited for it."""
@@ -153,6 +158,39 @@ def ue_answered(node: MmeNode, ue: UeContext, plain: nas.Plain) -> None:
         procedure.refuse(plain.ebi, _REFUSALS.get(esm_cause, Cause.UE_REFUSES))
     procedure.awaits_ue.discard(plain.ebi)
     procedure.check(node, ue)
+
+
+_REPETITIONS = 4
+
+
+def repeat(node: MmeNode, ue: UeContext, procedure: BearerProcedure, message: nas.Plain) -> None:
+    """Send this message again while the UE does not answer (T3495, TS 24.301 clause 6.4.4.5)."""
+    procedure.message, procedure.repeat_at = message, node.now + node.profile.esm_timer_s
+
+
+def deadline(node: MmeNode) -> float | None:
+    """When the next message is sent again."""
+    found = [one.repeat_at for ue in node.contexts() for one in ue.procedures if one.awaits_ue]
+    return min((at for at in found if at is not None), default=None)
+
+
+def wake(node: MmeNode) -> None:
+    """Send again what is due; the fifth time, do without the UE's answer."""
+    for ue in list(node.contexts()):
+        for procedure in list(ue.procedures):
+            if procedure.awaits_ue and procedure.repeat_at is not None and procedure.repeat_at <= node.now:
+                _repeat(node, ue, procedure)
+
+
+def _repeat(node: MmeNode, ue: UeContext, procedure: BearerProcedure) -> None:
+    procedure.repetitions += 1
+    if procedure.repetitions > _REPETITIONS or procedure.message is None:
+        procedure.repeat_at = None
+        procedure.awaits_ue.clear()
+        procedure.check(node, ue)
+        return
+    procedure.repeat_at = node.now + node.profile.esm_timer_s
+    send(node, ue, procedure.message)
 
 
 def drop(ue: UeContext, ebi: int) -> None:

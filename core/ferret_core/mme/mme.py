@@ -283,14 +283,16 @@ class Mme(MmeNode):
             ue.security.downlink_count = max(ue.security.downlink_count, downlink_count)
 
     def deadline(self) -> float | None:
-        """When paging is due again."""
-        return paging.deadline(self)
+        """When paging, or a message to a UE, is due again."""
+        found = [at for at in (paging.deadline(self), bearer_procedures.deadline(self)) if at is not None]
+        return min(found, default=None)
 
     def wake(self, now: float) -> Sequence[Output]:
-        """Page again those UEs whose T3413 has expired."""
+        """Page again those UEs whose T3413 has expired; tell those again that have not answered."""
         self.now = now
         self.outputs()
         paging.wake(self)
+        bearer_procedures.wake(self)
         return self.outputs()
 
     def leftovers(self) -> Mapping[str, int]:

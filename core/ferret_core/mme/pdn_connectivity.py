@@ -236,6 +236,7 @@ def release_erabs(
 ) -> None:
     """E-RAB RELEASE COMMAND with the UE's NAS message; the first bearer's answers end the procedure."""
     bearer_procedures.begin(ue, procedure)
+    bearer_procedures.repeat(node, ue, procedure, deactivation)
     procedure.awaits_enb |= set(ebis)
     cause = s1ap.Cause("nas", "normal-release")
     command = s1ap.erab_release_command(

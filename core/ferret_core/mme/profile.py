@@ -77,6 +77,7 @@ class Profile:
     answer_uli: bool = True
     answer_sgw_f_teid: bool = True
     # timers
+    esm_timer_s: float = 8.0  # T3495 (TS 24.301 table 10.3.1)
     t3413_s: float = 2.0  # paging (TS 24.301 table 10.2.2)
     paging_attempts: int = 3
     time_origin_s: float = 0.0  # seconds since the epoch at time 0 of the clock that drives the MME

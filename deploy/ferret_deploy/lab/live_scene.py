@@ -57,6 +57,9 @@ CONFIGS: Final = (
     PlaceConfig("site", ("10.30.0.0/24",)),
     PlaceConfig("internet", ("198.51.100.0/24",)),
 )
+_ESM_TIMER: Final = 0.2
+"""s: what core and edge say to a device at the same time may overtake each other, and one is discarded by its COUNT. A
+real MME says it again after 8 s (T3495, TS 24.301 table 10.3.1)."""
 _HOSTS: Final[Mapping[Role, int]] = {
     Role.MME: 2,
     Role.SGW: 3,
@@ -83,7 +86,8 @@ def lab_network(places: Places) -> LabNetwork:
     remotes = {
         identity.partition("@")[2]: f"{places['internet'].address(host)}:{SIP_PORT}" for identity, host in _PARTIES
     }
-    return LabNetwork(Addresses(addresses, {"internet": "10.45.1.0/24", "ims": "10.45.2.0/24"}), remotes=remotes)
+    pools = {"internet": "10.45.1.0/24", "ims": "10.45.2.0/24"}
+    return LabNetwork(Addresses(addresses, pools), remotes=remotes, esm_timer=_ESM_TIMER)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from ferret.records.message import Interface, Role
 from ferret_core.nf import Peer
 
 if TYPE_CHECKING:
-    from tests.core.mme.conftest import NewWorld
+    from tests.core.mme.conftest import NewWorld, World
 
 IMSI = "001010000000001"
 SGW = Peer(Role.SGW, "192.0.2.3")
@@ -80,3 +80,51 @@ def test_deleting_the_default_bearer_deletes_the_connection(attached: NewWorld) 
     world.uplink(nas.build_esm(M.DEACTIVATE_EPS_BEARER_CONTEXT_ACCEPT, ebi=5, pti=0))
     assert world.answer_cause("Delete Bearer Response") == Cause.REQUEST_ACCEPTED
     assert world.mme.leftovers()["pdn_connections"] == 0
+
+
+def _deleting(attached: NewWorld) -> World:
+    """A bearer that the gateway has deleted, and the base station released; the device does not answer."""
+    world = attached(esm_timer_s=8.0)
+    world.create_bearer()
+    world.downlink(world.last("E-RABSetupRequest (Activate dedicated EPS bearer context request)"))
+    world.activated()
+    request = gtpv2.request(MessageType.DELETE_BEARER_REQUEST, world.teid, gtpv2.Ebi(6).ie(1))
+    world.give(Interface.S11, SGW, request, 4)
+    world.downlink(world.last("E-RABReleaseCommand (Deactivate EPS bearer context request)"))
+    world.enb(s1ap.erab_release_response(**world.ids, ebis=[6]))
+    return world
+
+
+def test_a_device_that_does_not_answer_is_told_again_that_its_bearer_goes(attached: NewWorld) -> None:
+    world = _deleting(attached)
+    assert world.mme.deadline() == pytest.approx(world.mme.now + 8.0)
+    world.take(world.mme.wake(world.mme.now + 8.0))
+    plain = world.downlink(world.last("DownlinkNASTransport (Deactivate EPS bearer context request)"))
+    assert plain.ebi == 6
+    world.uplink(nas.build_esm(M.DEACTIVATE_EPS_BEARER_CONTEXT_ACCEPT, ebi=6, pti=0))
+    assert world.answer_cause("Delete Bearer Response") == Cause.REQUEST_ACCEPTED
+    assert world.mme.deadline() is None
+
+
+def test_after_the_fifth_time_a_bearer_goes_without_the_device(attached: NewWorld) -> None:
+    world = _deleting(attached)
+    while (deadline := world.mme.deadline()) is not None:
+        world.take(world.mme.wake(deadline))
+    told = sum(world.name_of(one).startswith("DownlinkNASTransport (Deactivate") for one in world.sent)
+    assert told == 4
+    assert world.answer_cause("Delete Bearer Response") == Cause.REQUEST_ACCEPTED
+    assert 6 not in world.mme.by_imsi[IMSI].bearers
+
+
+def test_what_the_base_station_does_not_have_is_gone_at_the_device_too(attached: NewWorld) -> None:
+    world = attached()
+    world.create_bearer()
+    world.downlink(world.last("E-RABSetupRequest (Activate dedicated EPS bearer context request)"))
+    world.activated()
+    request = gtpv2.request(MessageType.DELETE_BEARER_REQUEST, world.teid, gtpv2.Ebi(6).ie(1))
+    world.give(Interface.S11, SGW, request, 4)
+    world.downlink(world.last("E-RABReleaseCommand (Deactivate EPS bearer context request)"))
+    unknown = s1ap.Erab(6, cause=s1ap.Cause("radioNetwork", "unknown-E-RAB-ID"))
+    world.enb(s1ap.erab_release_response(**world.ids, failed=[unknown]))
+    assert world.answer_cause("Delete Bearer Response") == Cause.REQUEST_ACCEPTED
+    world.uplink(nas.build_esm(M.DEACTIVATE_EPS_BEARER_CONTEXT_ACCEPT, ebi=6, pti=0))  # late, and no violation
