@@ -151,7 +151,7 @@ class _Reader:
         match plain.type:
             case MessageType.ATTACH_ACCEPT:
                 self._attach_accept(plain, message)
-            case MessageType.EMM_INFORMATION:
+            case MessageType.EMM_INFORMATION if plain.get("Contents") is None:  # otherwise ciphered: so by chance
                 self.profile["emm_information"] = [[one.name, one.octets.hex()] for one in plain.fields]
             case MessageType.SECURITY_MODE_COMMAND:
                 self._security_mode_command(plain)

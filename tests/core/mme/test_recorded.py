@@ -18,6 +18,7 @@ from ferret.protocols.summary import Kind, Protocol, Summary
 from ferret.records.message import CapturedMessage, Interface, Node, Role, SignallingMessage
 from ferret_agents.capture.reader import CaptureReader
 from ferret_core.mme import Mme, profile_from_recording
+from ferret_core.mme.recorded_profile import _Reader
 from ferret_core.nf import Output, Peer, Received, Send
 
 MME = "172.22.0.2"
@@ -270,3 +271,12 @@ def outputs_of(mme: Mme, messages: list[Recorded]) -> list[Output]:
 def test_the_same_random_numbers_make_the_same_messages(capture: Callable[[str], Path]) -> None:
     messages = list(recording(capture("open5gs-attach.pcap")))
     assert outputs_of(prepared(messages), messages) == outputs_of(prepared(messages), messages)
+
+
+def test_ciphered_octets_that_read_like_emm_information_by_chance_are_no_habit_of_the_mme() -> None:
+    plain = nas.decode(bytes.fromhex("270000000005526161aabb")).plain
+    assert plain is not None
+    assert plain.type == nas.MessageType.EMM_INFORMATION
+    reader = _Reader()
+    reader._nas(plain, None)  # type: ignore[arg-type]
+    assert "emm_information" not in reader.profile
