@@ -65,6 +65,11 @@ def moment(captured: CapturedMessage) -> Moment:
     return Moment.ADVANCE if peek.type in _SIP_BEGINNINGS else Moment.NONE
 
 
+def is_call(recording: Recording) -> bool:
+    """Whether a recording is of a call, and not only of what was late of one that is over."""
+    return recording.service in CALLS and any(map(_begins, recording.messages))
+
+
 def standing(recording: Recording) -> Standing:
     """How far the call of a recording has come."""
     messages = recording.messages
@@ -76,6 +81,11 @@ def standing(recording: Recording) -> Standing:
     if planned.reconfigure_after is not None and any(map(_asks_for_voice, messages)):
         return Standing.ESTABLISHED
     return Standing.BEGUN
+
+
+def _begins(message: SignallingMessage) -> bool:
+    """What no call is without."""
+    return message.name == "INVITE" or _is_gtpv2(message, MessageType.CREATE_BEARER_REQUEST)
 
 
 def _ended(messages: Sequence[SignallingMessage]) -> bool:
@@ -149,10 +159,12 @@ class CallWatch:
         """
         self._first = {found: max(first, until) for found, first in self._first.items() if self._last[found] > until}
         events: list[CallBegun | CallEstablished | CallEnded] = []
+        seen: set[Call] = set()
         for recording in recordings:
-            if recording.service not in CALLS:
+            if not is_call(recording):
                 continue
             call = self.call_of(recording)
+            seen.add(call)
             if self._known.get(call) is Standing.ENDED:
                 continue
             before, after = self._known.get(call), standing(recording)
@@ -166,6 +178,10 @@ class CallWatch:
             if after is Standing.ENDED:
                 events.append(CallEnded(call, self._where_it_ended(recording)))
             self._known[call] = after
+        gone = [call for call, known in self._known.items() if known is not Standing.ENDED and call not in seen]
+        for call in gone:  # its recording was dropped: its subscriber has left, or attached anew
+            self._known[call] = Standing.ENDED
+            events.append(CallEnded(call))
         return events
 
     def _where_it_ended(self, recording: Recording) -> Place:

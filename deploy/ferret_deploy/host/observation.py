@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, NamedTuple
 
-from ferret.fallback.establishment import CallWatch
+from ferret.fallback.establishment import CallWatch, is_call
 from ferret.fallback.messages import Call, CallBegun, CallEnded, CallEstablished
 from ferret.protocols.summary import Protocol
 from ferret.records.message import CapturedMessage, SignallingMessage
@@ -111,7 +111,7 @@ class Observation:
         self._end_at_attach(capture)
         recordings = [rest for one in capture.recordings if (rest := self._without_own(one)).entries]
         news = tuple(self._watch.look(recordings, until=begun))
-        calls = {self._watch.call_of(one): one for one in recordings if one.service in CALLS}
+        calls = {self._watch.call_of(one): one for one in recordings if is_call(one)}
         self._begins |= {call: one.begin_ns for call, one in calls.items()}
         self._drop(capture, now())
         return Look(news, capture, calls)

@@ -169,6 +169,23 @@ def test_a_call_keeps_its_name_when_recordings_before_it_are_dropped(
     assert watch.call_of(first).number == 3
 
 
+def test_what_is_late_of_a_call_that_is_over_is_no_call(calls: Callable[[str], dict[str, Recording]]) -> None:
+    watch = CallWatch()
+    first = next(iter(calls("volte-call-full.pcap").values()))
+    late = tuple(entry for entry in first.entries if entry.message.name in ("BYE", "Delete Bearer Response", "STA"))
+    assert late
+    assert watch.look([replace(first, entries=late)]) == []
+
+
+def test_a_call_whose_recording_is_dropped_has_ended(calls: Callable[[str], dict[str, Recording]]) -> None:
+    watch = CallWatch()
+    first = next(iter(calls("volte-call-full.pcap").values()))
+    begun = replace(first, entries=first.entries[:3])
+    assert [type(event) for event in watch.look([begun])] == [CallBegun]
+    assert [type(event) for event in watch.look([])] == [CallEnded]
+    assert watch.look([]) == []
+
+
 def test_what_has_been_told_is_not_told_again(calls: Callable[[str], dict[str, Recording]]) -> None:
     watch = CallWatch()
     recordings = list(calls("volte-call-full.pcap").values())
