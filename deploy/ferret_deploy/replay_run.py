@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -20,7 +20,7 @@ from ferret.records.recording import Recording
 from ferret.replay.client import ReplayPortClient
 from ferret.replay.plan import Plan, plan
 from ferret.replay.rules import Rules
-from ferret.replay.runner import Replayer, ReplayTimes
+from ferret.replay.runner import ReplayAbandonedError, Replayer, ReplayTimes
 from ferret.replay.translation import Translation
 from ferret.replay.translator import StimulusTranslator
 from ferret.replay.verdict import RecordingResult, ReplayResult
@@ -143,6 +143,9 @@ class EdgeReplay:
                 await client.connect(self.session)
                 clients[role] = client
             result = await replayer.run()
+            if self.options.running:
+                with suppress(ReplayAbandonedError):  # an NF that is gone holds nothing
+                    await replayer.forget()
         finally:
             await asyncio.gather(*(client.close() for client in clients.values()))
         result.assumed = [*context.assumed, *(mover.assumed if mover is not None else ())]

@@ -12,7 +12,7 @@ is known, `finish`; then `move`, when somebody decides that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from struct import Struct
@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from ferret.errors import FerretError
+from ferret.protocols.summary import IdKind
 from ferret.queue import MessageQueue
 from ferret.records.message import Role, SignallingMessage
 from ferret.replay import retry
@@ -33,6 +34,7 @@ from ferret.replay.port import (
     Deliver,
     Expect,
     Finish,
+    Forget,
     MadeOutput,
     Moving,
     Noted,
@@ -211,6 +213,16 @@ class Replayer:
         """Move base station and device; whether they have. The result says why not."""
         await self._unless_abandoned(self._move(len(self._taking_part) - 1))
         return self.result.reconfigured and not self.result.abandoned
+
+    async def forget(self) -> None:
+        """Have NFs that go on running let go what they hold of the subscriber. Raises ReplayAbandonedError.
+
+        The MME first: it deletes the sessions, and so the other NFs of the EPC hear of it.
+        """
+        calls = call_ids(step.message for step in self._plan.steps)
+        for role in sorted(self._ports, key=lambda role: role is not Role.MME):
+            await self._command(role, Forget(next(self._ids), self.imsi, calls))
+        await self._settled()
 
     def stop(self) -> None:
         """Nothing more is wanted: what still lies in the queue is thrown away."""
@@ -515,6 +527,12 @@ class Replayer:
             return ""
         message = self._taking_part[number].step.message
         return f"message {message.index} ({message.name}): "
+
+
+def call_ids(messages: Iterable[SignallingMessage]) -> tuple[str, ...]:
+    """The Call-IDs of these messages, each once."""
+    found = (value for one in messages for kind, value in one.identifiers if kind is IdKind.CALL_ID)
+    return tuple(dict.fromkeys(found))
 
 
 def _is_same(old: PlannedMessage, new: PlannedMessage) -> bool:

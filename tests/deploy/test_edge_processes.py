@@ -69,6 +69,19 @@ def test_a_replay_uses_them_and_comes_out_the_same(edge: dict[str, subprocess.Po
     assert 'ferret_edge_outputs_total{fate="live",nf="MME"}' in metrics
 
 
+def test_they_forget_the_subscriber_so_that_he_is_replayed_again(edge: dict[str, subprocess.Popen[str]]) -> None:
+    path = str(Path(__file__).parents[1] / "data" / "volte-call-full.pcap")
+    for _ in range(2):
+        arguments = ["replay", path, "--running", "--network", NETWORK, "--json"]
+        result = CliRunner().invoke(ferret, arguments, standalone_mode=False)
+        found = json.loads(result.stdout)
+        assert (result.return_value, found["verdict"], found["high_risk"]) == (0, "same", 0)
+    held = {nf: json.loads(_get(nf, "healthz")) for nf in edge}
+    assert {nf: one.get("sessions", 0) + one.get("ue_contexts", 0) for nf, one in held.items()} == dict.fromkeys(
+        held, 0
+    )
+
+
 def test_one_ends_cleanly_when_it_is_told_to(edge: dict[str, subprocess.Popen[str]]) -> None:
     edge["scscf"].terminate()
     assert edge["scscf"].wait(30) == 0

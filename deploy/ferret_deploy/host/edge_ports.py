@@ -16,12 +16,11 @@ from typing import Final
 from aiohttp import ClientSession, ClientTimeout
 
 from ferret.errors import FerretError
-from ferret.protocols.summary import IdKind
-from ferret.records.message import Role, SignallingMessage
+from ferret.records.message import Role
 from ferret.replay.client import ReplayPortClient
 from ferret.replay.plan import Plan
 from ferret.replay.port import Ack, Command, Forget, Noted, Report, Serve, Settle, Settled
-from ferret.replay.runner import FIRST_COMMAND_ID, Replayer
+from ferret.replay.runner import FIRST_COMMAND_ID, Replayer, call_ids
 from ferret_edge.site import Site
 
 _TRY_AGAIN: Final = 0.25  # s between attempts to reach an NF that is gone
@@ -110,7 +109,7 @@ class EdgePorts:
 
         The MME first: it deletes the sessions, and so the other NFs of the EPC hear of it.
         """
-        calls = tuple(dict.fromkeys(value for step in plan.steps for value in _call_ids(step.message)))
+        calls = call_ids(step.message for step in plan.steps)
         await self._ask_all(lambda number: Serve(number, subscriber, begins=False))
         for role in sorted(self.ports, key=lambda role: role is not Role.MME):
             await self._ask(role, lambda number: Forget(number, subscriber, calls))
@@ -190,7 +189,3 @@ class EdgePorts:
                 await self._connect(role)
                 del self.gone[role]
                 self._back(role)
-
-
-def _call_ids(message: SignallingMessage) -> list[str]:
-    return [value for kind, value in message.identifiers if kind is IdKind.CALL_ID]
