@@ -16,7 +16,7 @@ from ferret_agents.live.settings import load
 _SIGNS = {Level.GOOD: "ok     ", Level.WARNING: "warning", Level.BAD: "FAULT  "}
 
 
-@click.command()
+@click.command(short_help="Say what this machine lacks, and what to change.")
 @click.option(
     "-c", "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Look at an agent's configuration too: its interfaces, and whether its queue is there.",
