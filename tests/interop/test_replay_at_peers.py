@@ -166,9 +166,9 @@ def test_a_recorded_call_at_their_p_cscf(party: str, ledger: Ledger, wire: Wire,
             f"pcrf={lab.host(Role.PCRF)}",
             times=2 if party == "caller" else 1,
         )
-        assert figures(result) == (25, 25, [])
+        assert figures(result) == (26, 26, [])
         assert result.replay.recordings[0].unacknowledged == 0
-        assert {line.split()[0] for line in result.targets[0].stood_in} == {"AAR", "STR"}
+        assert {line.split()[0] for line in result.targets[0].stood_in} == {"AAR", "STR", "NOTIFY"}
 
 
 @pytest.mark.peer("kamailio")
@@ -191,9 +191,9 @@ def test_a_recorded_call_at_their_s_cscf(ledger: Ledger, wire: Wire, tmp_path: P
             f"hss={lab.host(Role.HSS)}",
             times=2,
         )
-        assert figures(result) == (24, 24, [])
+        assert figures(result) == (25, 25, [])
         assert result.replay.verdict is Verdict.SAME
-        assert result.replay.recordings[0].compared == 24
+        assert result.replay.recordings[0].compared == 25
 
 
 @pytest.mark.peer("freediameter")

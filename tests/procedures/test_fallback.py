@@ -298,11 +298,6 @@ def test_an_edge_nf_that_is_too_slow_keeps_the_call_on_the_core() -> None:
         for link in links:
             link._arrived = arrived
         await watch.over(live, edge=False)
-        watch.reports.clear()
-        await watch.call(live)  # while the edge still works off what it was late with: it may take the call, or not
-        await watch.report(State.AT_EDGE, State.ON_CORE)
-        await watch.hang_up(live)
-        await watch.cleared(live, edge=False)
 
     play(scenario, services=switched_on(max_fallback_ms=400))
 
