@@ -25,7 +25,7 @@ from ferret_agents.rolling import RollingRecorder
 
 _QUIET: Final = 0.022  # s without a message after which what was captured is looked at
 _LATEST: Final = 0.1  # s: on a host that is never quiet
-_APART: Final = 0.15  # s between looks at what cannot have changed any call: they take the NFs' time
+_APART: Final = 0.35  # s between looks at what cannot have changed any call: they take the NFs' time
 _OVER: Final = 0.5  # s after which no message of a call that has ended is on its way any more
 _STRAGGLING_NS: Final = 400_000_000  # in which the network still has to do with a call that is over
 _SPANS: Final = 32
