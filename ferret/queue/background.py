@@ -96,15 +96,6 @@ class QueueInBackground(MessageQueue):
         """See `MessageQueue.capacity`; 0 while the queue was never reached."""
         return self._capacity
 
-    def slots(self, length: int) -> int:
-        """See `MessageQueue.slots`: always one."""
-        return 1
-
-    @property
-    def discarded(self) -> int:
-        """See `MessageQueue.discarded`."""
-        return 0
-
     def fileno(self) -> int:
         """There is none: ask again after a while."""
         raise QueueError(f"the queue {self.name} cannot be watched")

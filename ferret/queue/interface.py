@@ -122,14 +122,14 @@ class MessageQueue(ABC):
     def capacity(self) -> int:
         """How many slots there are."""
 
-    @abstractmethod
     def slots(self, length: int) -> int:
-        """How many slots a message of `length` octets takes."""
+        """How many slots a message of `length` octets takes: one, unless slots have a size."""
+        return 1
 
     @property
-    @abstractmethod
     def discarded(self) -> int:
-        """How many incomplete or foreign messages the reader has met and left out."""
+        """How many incomplete or foreign messages the reader has met and left out; none where none can be."""
+        return 0
 
     @abstractmethod
     def fileno(self) -> int:

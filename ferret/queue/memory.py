@@ -64,15 +64,6 @@ class MemoryQueue(MessageQueue):
         """See `MessageQueue.capacity`."""
         return self._capacity
 
-    def slots(self, length: int) -> int:
-        """See `MessageQueue.slots`: always one."""
-        return 1
-
-    @property
-    def discarded(self) -> int:
-        """See `MessageQueue.discarded`: nothing can be half-way in memory."""
-        return 0
-
     def fileno(self) -> int:
         """See `MessageQueue.fileno`."""
         with self._changed:

@@ -178,15 +178,6 @@ class RedisQueue(MessageQueue):
         """See `MessageQueue.capacity`."""
         return self._capacity
 
-    def slots(self, length: int) -> int:
-        """See `MessageQueue.slots`: always one."""
-        return 1
-
-    @property
-    def discarded(self) -> int:
-        """See `MessageQueue.discarded`: Redis stores a message whole or not at all."""
-        return 0
-
     def fileno(self) -> int:
         """See `MessageQueue.fileno`: a thread listens for Redis's bell."""
         with self._lock:
