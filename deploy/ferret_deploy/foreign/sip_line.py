@@ -209,23 +209,19 @@ class _StandIn:
         self._received(message, where, reply)
 
     def _accept(self, connection: TcpConnection) -> None:
-        waiting = b""
+        stream = sip.MessageStream()
         source = str(Endpoint(*connection.peer))
 
         def received(octets: bytes) -> None:
-            nonlocal waiting
             try:
-                messages, used = sip.split(waiting + octets)
+                for one in stream.receive(octets):
+                    self._received(one, source, connection.write)
             except DecodeError as error:
                 self._sockets.remark(source, Remarked(f"discarded: {error}"))
                 connection.abort()
-                return
-            waiting = (waiting + octets)[used:]
-            for one in messages:
-                self._received(one, source, connection.write)
 
         def lost(reason: str) -> None:
-            if waiting:
+            if stream.is_amid_message:
                 self._sockets.remark(source, Remarked(f"connection closed in mid-message: {reason}"))
 
         connection.received = received

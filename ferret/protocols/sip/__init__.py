@@ -8,7 +8,7 @@ from ferret.protocols.sip.message import HeaderLine, Message, decode, header_lin
 from ferret.protocols.sip.names import canonical
 from ferret.protocols.sip.parameters import parameters
 from ferret.protocols.sip.peek import peek
-from ferret.protocols.sip.stream import MessageStream, frame, split
+from ferret.protocols.sip.stream import MessageStream, frame
 from ferret.protocols.sip.summary import charging_id, imsi_of, summarise
 from ferret.protocols.sip.syntax import (
     NameAddr,
@@ -70,7 +70,6 @@ __all__ = [
     "respond",
     "response",
     "sdp",
-    "split",
     "summarise",
     "views",
 ]

@@ -36,24 +36,6 @@ def frame(buffer: bytes, at: int = 0) -> int:
     return length if len(buffer) - at >= length else 0
 
 
-def split(buffer: bytes) -> tuple[tuple[Message, ...], int]:
-    """The complete messages at the beginning of `buffer`, and how many octets they and keep-alives take.
-
-    Raises DecodeError where the stream cannot be followed; the connection is then of no more use.
-    """
-    messages: list[Message] = []
-    at = 0
-    while True:
-        length = frame(buffer, at)
-        if not length:
-            break
-        messages.append(decode(buffer[at : at + length]))
-        at += length
-    if not buffer[at:].strip(b"\r\n"):
-        at = len(buffer)
-    return tuple(messages), at
-
-
 class MessageStream:
     """One connection's octets, cut into messages as they come. What waits is never more than one message.
 
@@ -77,6 +59,11 @@ class MessageStream:
             if not length:
                 return
             yield decode(octets)
+
+    @property
+    def is_amid_message(self) -> bool:
+        """Whether a message has begun to come and its end has not."""
+        return bool(self._buffer.strip(b"\r\n"))
 
     def take_pings(self) -> int:
         """How many keep-alives have come since the last call: each wants a line end back."""

@@ -14,35 +14,48 @@ TWO = b"MESSAGE sip:a SIP/2.0\r\nCSeq: 2 MESSAGE\r\nl: 7\r\n\r\nCSeq: 3"
 STREAM = ONE + b"\r\n\r\n" + TWO + ONE
 
 
+def received(*parts: bytes) -> tuple[list[sip.Message], sip.MessageStream]:
+    """What comes out of a connection, and the connection."""
+    stream = sip.MessageStream()
+    return [message for part in parts for message in stream.receive(part)], stream
+
+
 def test_a_stream_is_cut_at_content_length_and_keep_alives_are_swallowed() -> None:
-    messages, consumed = sip.split(STREAM + b"\r\n\r\n")
+    messages, stream = received(STREAM + b"\r\n\r\n")
     assert [message.first("CSeq") for message in messages] == ["1 BYE", "2 MESSAGE", "1 BYE"]
     assert messages[1].body == b"CSeq: 3"
-    assert consumed == len(STREAM) + 4
+    assert not stream.is_amid_message
 
 
 @given(st.integers(0, len(STREAM)))
 def test_however_the_stream_is_segmented_the_messages_are_the_same(at: int) -> None:
-    first, consumed = sip.split(STREAM[:at])
-    second, _ = sip.split(STREAM[consumed:])
-    assert [m.first("CSeq") for m in (*first, *second)] == ["1 BYE", "2 MESSAGE", "1 BYE"]
+    messages, stream = received(STREAM[:at], STREAM[at:])
+    assert [m.first("CSeq") for m in messages] == ["1 BYE", "2 MESSAGE", "1 BYE"]
+    assert not stream.is_amid_message
+
+
+@given(st.integers(1, len(TWO) - 1))
+def test_a_message_that_has_begun_is_known_to_be_unfinished(at: int) -> None:
+    messages, stream = received(ONE + TWO[:at])
+    assert [m.first("CSeq") for m in messages] == ["1 BYE"]
+    assert stream.is_amid_message
 
 
 def test_without_content_length_a_message_has_no_body() -> None:
-    messages, consumed = sip.split(b"BYE sip:a SIP/2.0\r\nCSeq: 1 BYE\r\n\r\n" + ONE)
+    messages, stream = received(b"BYE sip:a SIP/2.0\r\nCSeq: 1 BYE\r\n\r\n" + ONE)
     assert len(messages) == 2
-    assert consumed > len(ONE)
+    assert not stream.is_amid_message
 
 
 @pytest.mark.parametrize("length", [b"-1", b"x", b"99999999"])
 def test_a_stream_that_cannot_be_followed_is_refused(length: bytes) -> None:
     with pytest.raises(DecodeError):
-        sip.split(b"BYE sip:a SIP/2.0\r\nContent-Length: " + length + b"\r\n\r\n")
+        received(b"BYE sip:a SIP/2.0\r\nContent-Length: " + length + b"\r\n\r\n")
 
 
 def test_a_header_without_end_is_refused() -> None:
     with pytest.raises(DecodeError):
-        sip.split(b"BYE sip:a SIP/2.0\r\nX: " + b"x" * (1 << 17))
+        received(b"BYE sip:a SIP/2.0\r\nX: " + b"x" * (1 << 17))
 
 
 def test_two_messages_in_one_datagram_are_seen_by_peek() -> None:
