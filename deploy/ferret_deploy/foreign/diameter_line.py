@@ -38,7 +38,7 @@ from ferret.replay.rewrite import Message
 from ferret.transport import tcp
 from ferret.transport.endpoint import TransportError
 from ferret.transport.tcp import TcpConnection, TcpServer
-from ferret_core.driver.links.timer import Timer
+from ferret_core.driver.links.diameter_connection import DiameterConnection
 from ferret_deploy.foreign.line import Answered, Asked, Hearing, Line, Remarked, Unanswered, unheard
 
 _OPTIONAL: Final = 8.0  # seconds for connections that the recording does not show: longer than Tc of most (5 s)
@@ -316,52 +316,15 @@ def _state_of(message: diameter.Message) -> int | None:
         return None
 
 
-class _Connection:
-    """One connection with its peer state machine and timer."""
+class _Connection(DiameterConnection):
+    """A connection of a line's, and the role of the stand-in that has it."""
 
     def __init__(self, line: DiameterLine, socket: TcpConnection, role: Role, peer: DiameterPeer) -> None:
+        super().__init__(socket, peer)
         self.line = line
-        self.socket = socket
         self.role = role
-        self.peer = peer
         self.decided = asyncio.Event()
-        self._timer = Timer(self._wake, monotonic)
-        socket.received = self._received
-        socket.lost = self._lost
 
-    def start(self) -> None:
-        """The TCP connection is up."""
-        self.peer.connected(monotonic())
-        self.flush()
-
-    def flush(self) -> None:
-        """Send what the state machine wants sent."""
-        octets = self.peer.bytes_to_send()
-        if octets:
-            self.socket.write(octets)
-        if self.peer.closed:
-            self.socket.close()
-            self._timer.set(None)
-        else:
-            self._timer.set(self.peer.deadline())
-
-    def leave(self) -> None:
-        """Disconnect in order as far as one can without waiting."""
-        self.peer.stop(monotonic())
-        self.flush()
-        self._timer.set(None)
-        self.socket.close()
-
-    def _received(self, octets: bytes) -> None:
-        events = self.peer.receive_bytes(octets, monotonic())
-        self.flush()
-        self.line.pass_on(self, events)
-
-    def _lost(self, reason: str) -> None:
-        self._timer.set(None)
-        self.line.pass_on(self, self.peer.connection_lost(monotonic()))
-
-    def _wake(self) -> None:
-        events = self.peer.wake(monotonic())
-        self.flush()
+    def passed_on(self, events: Sequence[PeerOutput]) -> None:
+        """See `DiameterConnection.passed_on`."""
         self.line.pass_on(self, events)

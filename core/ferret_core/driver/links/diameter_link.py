@@ -33,10 +33,10 @@ from ferret.records.message import Interface, Role
 from ferret.transport import tcp
 from ferret.transport.endpoint import TransportError
 from ferret.transport.tcp import TcpConnection, TcpServer
+from ferret_core.driver.links.diameter_connection import DiameterConnection
 from ferret_core.driver.links.diameter_tls import DiameterTls
 from ferret_core.driver.links.link import Arrived, Link
 from ferret_core.driver.links.tasks import Tasks
-from ferret_core.driver.links.timer import Timer
 from ferret_core.driver.ports import DIAMETER_PORT, DIAMETER_TLS_PORT
 from ferret_core.nf import Failed, Peer, PeerLost, Received, Send
 
@@ -241,27 +241,22 @@ class DiameterLink(Link):
             log.info("diameter_connected_again", peer=str(role))
 
 
-class _Connection:
-    """One connection with its peer state machine and timer, and the NFs that are reached through it."""
+class _Connection(DiameterConnection):
+    """A connection of a link's, and the NFs that are reached through it."""
 
     def __init__(
         self, link: DiameterLink, socket: TcpConnection, served: tuple[tuple[Role, Interface], ...], peer: DiameterPeer
     ) -> None:
+        super().__init__(socket, peer)
         self.link = link
-        self.socket = socket
         self.served = served
         self.role = served[0][0]
-        self.peer = peer
         self.asked: dict[int, Interface] = {}  # where requests of ours go, by token
         self.opened = asyncio.Event()
-        self._timer = Timer(self._wake, monotonic)
-        socket.received = self._received
-        socket.lost = self._lost
 
-    def start(self) -> None:
-        """The TCP connection is up."""
-        self.peer.connected(monotonic())
-        self.flush()
+    def passed_on(self, events: Sequence[PeerOutput]) -> None:
+        """See `DiameterConnection.passed_on`."""
+        self.link.pass_on(self, events)
 
     def sender(self, application: int) -> tuple[Interface, Peer]:
         """Whose a request of this application is; the first one's where nobody speaks it."""
@@ -274,33 +269,3 @@ class _Connection:
         wanted = self.asked.pop(token, self.served[0][1])
         role, interface = next((one for one in self.served if one[1] is wanted), self.served[0])
         return interface, Peer(role, self.socket.peer[0])
-
-    def flush(self) -> None:
-        """Send what the state machine wants sent."""
-        octets = self.peer.bytes_to_send()
-        if octets:
-            self.socket.write(octets)
-        if self.peer.closed:
-            self.socket.close()
-            self._timer.set(None)
-        else:
-            self._timer.set(self.peer.deadline())
-
-    def close(self) -> None:
-        """End the connection; the peer sees it as ours."""
-        self._timer.set(None)
-        self.socket.close()
-
-    def _received(self, octets: bytes) -> None:
-        events = self.peer.receive_bytes(octets, monotonic())
-        self.flush()
-        self.link.pass_on(self, events)
-
-    def _lost(self, reason: str) -> None:
-        self._timer.set(None)
-        self.link.pass_on(self, self.peer.connection_lost(monotonic()))
-
-    def _wake(self) -> None:
-        events = self.peer.wake(monotonic())
-        self.flush()
-        self.link.pass_on(self, events)
