@@ -75,9 +75,7 @@ def standing(recording: Recording) -> Standing:
     messages = recording.messages
     if _ended(messages):
         return Standing.ENDED
-    planned = plan(
-        subscriber=recording.subscriber, service=recording.service, messages=[*recording.context, *recording.entries]
-    )
+    planned = plan(subscriber=recording.subscriber, service=recording.service, messages=recording.everything)
     if planned.reconfigure_after is not None and any(map(_asks_for_voice, messages)):
         return Standing.ESTABLISHED
     return Standing.BEGUN
@@ -173,8 +171,8 @@ class CallWatch:
             if before is None:
                 events.append(CallBegun(call))
             if after is Standing.ESTABLISHED and before is not after:
-                entries = (*recording.context, *recording.entries)
-                events.append(CallEstablished(call, recording, count_nas([entry.message for entry in entries])))
+                counts = count_nas([entry.message for entry in recording.everything])
+                events.append(CallEstablished(call, recording, counts))
             if after is Standing.ENDED:
                 events.append(CallEnded(call, self._where_it_ended(recording)))
             self._known[call] = after
