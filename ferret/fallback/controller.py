@@ -38,11 +38,10 @@ from ferret.fallback.messages import (
 from ferret.fallback.procedure import Limits, Procedure
 from ferret.fallback.report import FallbackReport
 from ferret.fallback.services import SwitchedServices
-from ferret.fallback.states import Event, State, step
+from ferret.fallback.states import TO_THE_EDGE, Event, State, step
 from ferret.fallback.undo import Trace
 
 _UNSEEN: Final = 16  # downlink NAS messages that an MME may have sent just before it was lost
-_AT_WORK: Final = (State.HOLDING, State.REPLAYING, State.RECONFIGURING)
 
 
 class Controller:
@@ -200,7 +199,7 @@ class Controller:
         one = self._at_work
         if one is None:
             return False
-        return one.state in _AT_WORK or (one.state is State.RETURNING and Trace.EDGE in one.traces)
+        return one.state in TO_THE_EDGE or (one.state is State.RETURNING and Trace.EDGE in one.traces)
 
     def _next(self, now: float) -> Fallback | None:
         """Who has waited longest."""

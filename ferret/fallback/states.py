@@ -36,6 +36,10 @@ class State(StrEnum):
         return self in (State.DONE, State.ON_CORE)
 
 
+TO_THE_EDGE: Final = (State.HOLDING, State.REPLAYING, State.RECONFIGURING)
+"""Those of a call that is on its way there: it is silent, and no other one is."""
+
+
 class Event(StrEnum):
     """What can happen to a fallback."""
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from html import escape
-from typing import Any, Final
+from typing import Any
 
-from ferret.fallback.states import State
+from ferret.fallback.states import TO_THE_EDGE, State
 from ferret.ladder import html_page, ladder_of
 from ferret.records.message import SignallingMessage
 from ferret.replay.plan import KEEP_ALIVES
 from ferret_deploy.lab.live_call import Demonstration, LiveCall
 from ferret_deploy.lab.plots import call_setup_cdf, voice_delay_cdf
 from ferret_deploy.lab.voice_figures import percentile
-
-_TO_THE_EDGE: Final = (State.HOLDING, State.REPLAYING, State.RECONFIGURING)
 
 
 def is_as_it_should_be(shown: Demonstration) -> bool:
@@ -120,7 +118,7 @@ def _setups(shown: Demonstration) -> list[float]:
 
 
 def _setups_with_fallback(shown: Demonstration) -> list[float]:
-    spent = ((one.setup, one.phase(*_TO_THE_EDGE)) for one in shown.calls)
+    spent = ((one.setup, one.phase(*TO_THE_EDGE)) for one in shown.calls)
     return [setup + to_edge for setup, to_edge in spent if setup is not None and to_edge is not None]
 
 
