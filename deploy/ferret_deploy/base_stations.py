@@ -7,6 +7,7 @@ recording has it (keys, NAS COUNTs, bearers that lead to the core); afterwards a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from random import Random
 from time import monotonic
 from typing import Protocol
@@ -111,7 +112,7 @@ class DeviceMover:
         if driver is None:
             raise MoveError(f"no emulated base station stands in for {device.enb_address or 'the recorded one'}")
         if device.security is not None:
-            self._recorded_counts = _copy(device.security)
+            self._recorded_counts = copy(device.security)
         driver.perform(driver.enb.import_context({"ues": [self._context(subscriber)]}, monotonic()))
         return 0 if device.security is None else device.security.downlink_count
 
@@ -205,14 +206,3 @@ def _security(security: NasSecurityContext | None) -> dict[str, object] | None:
         "uplink_count": security.uplink_count,
         "downlink_count": security.downlink_count,
     }
-
-
-def _copy(security: NasSecurityContext) -> NasSecurityContext:
-    return NasSecurityContext(
-        security.k_asme,
-        security.integrity,
-        security.ciphering,
-        security.ksi,
-        security.uplink_count,
-        security.downlink_count,
-    )

@@ -7,6 +7,7 @@ was protected with the recorded ones is unprotected and protected again. Without
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, Final
 
@@ -81,7 +82,7 @@ class DeviceNas:
             return nas_pdu
         if _is_service_request(nas_pdu):
             return current.protect_service_request()
-        return self._current.protect_again(nas_pdu, _copy(recorded), current)
+        return self._current.protect_again(nas_pdu, copy(recorded), current)
 
     def _take_until(self, index: int) -> None:
         """What the recording shows before the message of this index."""
@@ -118,7 +119,7 @@ def _readable(message: s1ap.Message, security: NasSecurityContext | None) -> s1a
 
     def decipher(nas_pdu: bytes) -> bytes:
         try:
-            plain, _ = _copy(security).unprotect(nas.decode(nas_pdu), Direction.DOWNLINK)
+            plain, _ = copy(security).unprotect(nas.decode(nas_pdu), Direction.DOWNLINK)
         except ProtocolError:
             return nas_pdu
         return nas_pdu if plain is None else nas_pdu[:_PROTECTION] + plain.octets
@@ -154,14 +155,3 @@ def _is_service_request(nas_pdu: bytes) -> bool:
         return nas.decode(nas_pdu).header is nas.SecurityHeader.SERVICE_REQUEST
     except DecodeError:
         return False
-
-
-def _copy(security: NasSecurityContext) -> NasSecurityContext:
-    return NasSecurityContext(
-        security.k_asme,
-        security.integrity,
-        security.ciphering,
-        security.ksi,
-        security.uplink_count,
-        security.downlink_count,
-    )
