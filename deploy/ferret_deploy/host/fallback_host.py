@@ -47,7 +47,7 @@ from ferret.fallback.messages import (
 )
 from ferret.fallback.nas_counts import NasWatch
 from ferret.fallback.report import FallbackReport
-from ferret.fallback.states import State
+from ferret.fallback.states import TO_THE_EDGE, State
 from ferret.queue import MessageQueue
 from ferret.records.message import CapturedMessage, Role, SignallingMessage
 from ferret.records.recorder import Capture
@@ -64,9 +64,8 @@ from ferret_deploy.host.observation import CallEvent, Look, Observation
 from ferret_edge.site import Site
 
 _AFTERMATH_NS: Final = 20_000_000  # until the last answers of what FERRET had the network do have been seen
-_IN_A_HURRY: Final = frozenset({State.HOLDING, State.REPLAYING, State.RECONFIGURING})
 _S1: Final = "S1 association"
-_EDGE_AT_WORK: Final = frozenset({State.HOLDING, State.REPLAYING, State.RECONFIGURING, State.RETURNING})
+_EDGE_AT_WORK: Final = frozenset((*TO_THE_EDGE, State.RETURNING))
 _log = structlog.get_logger("ferret.host")
 
 
@@ -120,13 +119,12 @@ class FallbackHost:
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._edge_is_there = asyncio.Event()
-        self._main: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Connect to the edge's NFs and begin. Raises ConfigError."""
         await self._edge.start()
-        self._main = self._start(self._run())
+        self._start(self._run())
 
     async def stop(self) -> None:
         """Look no more; whatever is under way is left as it is."""
@@ -181,7 +179,7 @@ class FallbackHost:
 
     def _look_due(self) -> float | None:
         states = {one.state for one in self.controller.reports()}
-        return self.observation.due(following=State.RECORDING in states, busy=not states.isdisjoint(_IN_A_HURRY))
+        return self.observation.due(following=State.RECORDING in states, busy=not states.isdisjoint(TO_THE_EDGE))
 
     async def _until_due(self) -> None:
         deadlines = [one for one in (self.controller.deadline(), self._look_due()) if one is not None]
@@ -196,7 +194,7 @@ class FallbackHost:
         for event in look.news:
             self._new(event)
         for report in self.controller.reports():
-            call = Call(report.subscriber, report.service, report.number)
+            call = _call_of(report)
             if report.state is State.RECORDING and call in look.calls:
                 self._follow(self._known(call), look.calls[call])
 

@@ -32,7 +32,6 @@ from ferret_edge.context import EdgeContext, context_for
 _ONCE: Final = frozenset({"ue_contexts", "registrations", "dialogs", "paa"})
 """Context that is state, not configuration: what is known better of it later must not be put over what has happened."""
 _PAUSE_NS: Final = 20_000_000
-_NO_ROUTES: Final[tuple[str, ...]] = ()
 
 
 class FallbackError(FerretError):
@@ -139,19 +138,17 @@ class FollowedReplay:
                 return tuple(reversed(sip.decode(one.octets).values("Record-Route")))
             if message.name == "INVITE":
                 return tuple(sip.decode(one.octets).values("Record-Route"))
-        return _NO_ROUTES
+        return ()
 
     # The mover of the replayer: the device is here already, and only has to know one more MME.
 
     async def prepare(self, subscriber: str) -> int:
         """Let the edge's MME signal with the device, under the ID that it has given it; the COUNT to go on with."""
-        planned, translator = self.result.plan, self._translator
+        planned = self.result.plan
         device = device_at((step.message for step in planned.steps), planned.reconfigure_after or 0)
-        mme_id = (
-            None
-            if translator is None
-            else translator.translation.edge(Domain.MME_UE_S1AP_ID, device.mme_ue_s1ap_id or 0)
-        )
+        mme_id = None
+        if self._translator is not None:
+            mme_id = self._translator.translation.edge(Domain.MME_UE_S1AP_ID, device.mme_ue_s1ap_id or 0)
         if not isinstance(mme_id, int) or device.security is None:
             raise FallbackError("the edge's MME has not taken the device on")
         self._network.share(subscriber, mme_id)

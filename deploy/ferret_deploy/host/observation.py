@@ -33,7 +33,7 @@ _ATTACH: Final = "attach"
 _REGISTRATION: Final = "registration"
 _NEW_SESSION: Final = "Create Session Request"
 """No attach is without it: what else looks like one may be a straggler of something that was dropped."""
-_CONNECTIONS: Final = KEEP_ALIVES & {"CER", "CEA"}
+_CAPABILITIES: Final = frozenset({"CER", "CEA"})
 
 CallEvent = CallBegun | CallEstablished | CallEnded
 
@@ -108,17 +108,18 @@ class Observation:
         begun = now()
         self._first, self._looked = None, begun
         capture = await asyncio.to_thread(record_messages, self.recorder.messages())
-        self._end_at_attach(capture)
+        attached = _attached(capture)
+        self._end_at_attach(attached)
         recordings = [rest for one in capture.recordings if (rest := self._without_own(one)).entries]
         news = tuple(self._watch.look(recordings, until=begun))
         calls = {self._watch.call_of(one): one for one in recordings if is_call(one)}
         self._begins |= {call: one.begin_ns for call, one in calls.items()}
-        self._drop(capture, now())
+        self._drop(capture, attached, now())
         return Look(news, capture, calls)
 
-    def _end_at_attach(self, capture: Capture) -> None:
+    def _end_at_attach(self, attached: Mapping[str, int]) -> None:
         """What belongs to a call that is over ends where its subscriber attaches anew."""
-        for subscriber, at in _attached(capture).items():
+        for subscriber, at in attached.items():
             closed = self._closed.get(subscriber, ())
             ended = [Span(one.begin, min(one.end, at - 1)) if one.begin < at else one for one in closed]
             if ended:
@@ -137,15 +138,14 @@ class Observation:
             recording, entries=entries, context=tuple(one for one in context if not _belongs(one.message, closed))
         )
 
-    def _drop(self, capture: Capture, now: float) -> None:
+    def _drop(self, capture: Capture, attached: Mapping[str, int], now: float) -> None:
         """What calls that are over, and what FERRET itself caused, have left; what was before a subscriber's last
         attach; and keep-alives.
         """
-        gone = [m for m in capture.unattributed if m.name in KEEP_ALIVES and m.name not in _CONNECTIONS]
+        gone = [m for m in capture.unattributed if m.name in KEEP_ALIVES and m.name not in _CAPABILITIES]
         for call in [call for call, since in self._over.items() if now - since > _OVER]:
             del self._over[call]
             gone += self._left_by(call, capture)
-        attached = _attached(capture)
         for message in capture.messages:
             since = max((attached.get(one, 0) for one in message.subscribers), default=0)
             if message.captured.captured_at_ns < since:

@@ -17,7 +17,7 @@ from typing import Final
 from ferret.errors import FerretError, LocalMisuseError
 from ferret.fallback.messages import Answer, Answered, CommandFailed, HoldCall, Reconfigure, ReplayRecording, ResumeCall
 from ferret.fallback.report import FallbackReport
-from ferret.fallback.states import State
+from ferret.fallback.states import TO_THE_EDGE, State
 from ferret.records.message import Role
 from ferret.records.recorder import Capture
 from ferret.replay.verdict import RecordingResult
@@ -45,7 +45,6 @@ class LiveCall:
     """One call. Times in seconds."""
 
     setup: float | None = None  # from the INVITE until both parties have an established call
-    established_at: float = 0.0  # monotonic
     arrived_at: float = 0.0  # at the edge, monotonic
     report: FallbackReport | None = None  # as it ended
     results: list[RecordingResult] = field(default_factory=list)
@@ -130,17 +129,13 @@ async def play(
         await story.play(calls, kill)
         with contextlib.suppress(TimeoutError):  # what is left is told
             await running.core.until(lambda: not running.core.leftovers(), within=2.0)
-        result.leftovers = {**running.core.leftovers(), **_at_edge(running)}
+        at_edge = {f"edge {role}": kinds for role, kinds in running.edge.leftovers().items()}
+        result.leftovers = {**running.core.leftovers(), **at_edge}
     result.accounts = account.counters
     result.capture = record_messages(account.core)
     result.edge = frozenset(running.edge.site.addresses())
     result.edge_capture = record_messages(account.edge)
     return result
-
-
-def _at_edge(scene: Scene) -> dict[str, dict[str, int]]:
-    found = scene.edge.leftovers()
-    return {f"edge {role}": kinds for role, kinds in found.items()}
 
 
 class _Story:
@@ -262,7 +257,6 @@ class _Story:
             media = (await agent.wait_for(Established)).media
             call.setup = time.monotonic() - started
             await scene.party.wait_for(Established)
-        call.established_at = time.monotonic()
         self._tell(f"  It stands after {_ms(call.setup)}. They talk for {self._talk:g} s over the core.")
         with _voice(scene, live, media) as (voice, remote):
             async with _named("the call did not come to the edge"), asyncio.timeout(self._talk + _PATIENCE):
@@ -284,7 +278,7 @@ class _Story:
         call.over_at_ns = time.time_ns()
 
     def _count_voice(self, call: LiveCall, voice: DeviceVoice, remote: RemoteVoice) -> None:
-        fallback = call.phase(State.HOLDING, State.REPLAYING, State.RECONFIGURING)
+        fallback = call.phase(*TO_THE_EDGE)
         moves = [] if fallback is None else [(call.arrived_at - fallback, call.arrived_at + _ON_ITS_WAY)]
         without_edge = (call.killed_at, call.saved_at + _ON_ITS_WAY)
         for source, sink in ((voice.end.source, remote.end.sink), (remote.end.source, voice.end.sink)):
