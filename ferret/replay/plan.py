@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ferret.protocols.summary import Kind, Protocol
+from ferret.protocols.summary import IdKind, Kind, Protocol
 from ferret.records.message import Flaw, Interface, Node, Role, SignallingMessage
 from ferret.records.recording import Entry
 from ferret.records.sip_legs import Boundary
@@ -78,6 +78,12 @@ class Plan:
     def of(self, *parts: Part) -> tuple[PlannedMessage, ...]:
         """The steps that have one of these parts."""
         return tuple(step for step in self.steps if step.part in parts)
+
+    @property
+    def call_ids(self) -> tuple[str, ...]:
+        """The Call-IDs of its messages, each once."""
+        found = (value for step in self.steps for kind, value in step.message.identifiers if kind is IdKind.CALL_ID)
+        return tuple(dict.fromkeys(found))
 
 
 def members_for(messages: Iterable[SignallingMessage]) -> frozenset[Role]:

@@ -21,7 +21,6 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from ferret.errors import FerretError
-from ferret.protocols.summary import IdKind
 from ferret.queue import MessageQueue
 from ferret.records.message import Role, SignallingMessage
 from ferret.replay import retry
@@ -215,12 +214,9 @@ class Replayer:
         return self.result.reconfigured and not self.result.abandoned
 
     async def forget(self) -> None:
-        """Have NFs that go on running let go what they hold of the subscriber. Raises ReplayAbandonedError.
-
-        The MME first: it deletes the sessions, and so the other NFs of the EPC hear of it.
-        """
-        calls = call_ids(step.message for step in self._plan.steps)
-        for role in sorted(self._ports, key=lambda role: role is not Role.MME):
+        """Have NFs that go on running let go what they hold of the subscriber. Raises ReplayAbandonedError."""
+        calls = self._plan.call_ids
+        for role in in_order_of_release(self._ports):
             await self._command(role, Forget(next(self._ids), self.imsi, calls))
         await self._settled()
 
@@ -529,10 +525,9 @@ class Replayer:
         return f"message {message.index} ({message.name}): "
 
 
-def call_ids(messages: Iterable[SignallingMessage]) -> tuple[str, ...]:
-    """The Call-IDs of these messages, each once."""
-    found = (value for one in messages for kind, value in one.identifiers if kind is IdKind.CALL_ID)
-    return tuple(dict.fromkeys(found))
+def in_order_of_release(roles: Iterable[Role]) -> list[Role]:
+    """The MME first: it deletes the sessions, and so the other NFs of the EPC hear of it."""
+    return sorted(roles, key=lambda role: role is not Role.MME)
 
 
 def _is_same(old: PlannedMessage, new: PlannedMessage) -> bool:

@@ -20,7 +20,7 @@ from ferret.records.message import Role
 from ferret.replay.client import ReplayPortClient
 from ferret.replay.plan import Plan
 from ferret.replay.port import Ack, Command, Forget, Noted, Report, Serve, Settle, Settled
-from ferret.replay.runner import FIRST_COMMAND_ID, Replayer, call_ids
+from ferret.replay.runner import FIRST_COMMAND_ID, Replayer, in_order_of_release
 from ferret_edge.site import Site
 
 _TRY_AGAIN: Final = 0.25  # s between attempts to reach an NF that is gone
@@ -105,13 +105,10 @@ class EdgePorts:
         await self._ask_all(lambda number: Serve(number, subscriber, begins=True, calls=tuple(calls)))
 
     async def forget(self, subscriber: str, plan: Plan) -> None:
-        """Have every NF that is there let go what it holds of a subscriber. Raises TimeoutError.
-
-        The MME first: it deletes the sessions, and so the other NFs of the EPC hear of it.
-        """
-        calls = call_ids(step.message for step in plan.steps)
+        """Have every NF that is there let go what it holds of a subscriber. Raises TimeoutError."""
+        calls = plan.call_ids
         await self._ask_all(lambda number: Serve(number, subscriber, begins=False))
-        for role in sorted(self.ports, key=lambda role: role is not Role.MME):
+        for role in in_order_of_release(self.ports):
             await self._ask(role, lambda number: Forget(number, subscriber, calls))
         await self._quiet()
 
