@@ -8,6 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("ferret", deadline=None)  # machines are shared: how long an example takes says nothing
+settings.load_profile("ferret")
 
 DATA = Path(__file__).parent / "data"
 

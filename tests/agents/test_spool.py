@@ -22,7 +22,7 @@ def message(number: int, agent: str = "10.0.0.1", epoch: int = 512) -> CapturedM
     return CapturedMessage(Protocol.SIP, number, *ends, b"OPTIONS", agent=agent, number=number, epoch=epoch)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=st.lists(st.binary(max_size=50), max_size=20), cut=st.integers(0, 2000), junk=st.binary(max_size=12))
 def test_a_spool_gives_back_what_was_synced_and_never_half_a_message(
     tmp_path: Path, messages: list[bytes], cut: int, junk: bytes

@@ -506,5 +506,5 @@ class AnySequence(RuleBasedStateMachine):
         check_at_rest(self.world)
 
 
-AnySequence.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+AnySequence.TestCase.settings = settings(max_examples=120, stateful_step_count=40)
 TestAnySequenceOfEventsHasAWayBack = AnySequence.TestCase

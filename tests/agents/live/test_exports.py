@@ -187,7 +187,7 @@ def test_a_collector_without_an_address_is_said() -> None:
         HepExporter(HepConfig("homer.invalid", 9060))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(batches=st.lists(st.integers(0, 12), max_size=8), most=st.integers(0, 20), blocked=st.booleans())
 def test_background_work_is_done_in_order_or_counted(batches: list[int], most: int, blocked: bool) -> None:
     gate, done = threading.Event(), []

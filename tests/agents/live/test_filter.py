@@ -220,7 +220,7 @@ def frame_lists(draw: Any) -> list[bytes]:
     return [ethernet(packet, tags) for packet in packets]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(frame_lists(), st.lists(ports, min_size=1, max_size=4, unique=True), st.data())
 def test_at_a_mirror_port_no_message_needs_a_frame_that_the_filter_rejects(
     frames: list[bytes], wanted_ports: list[int], data: st.DataObject
@@ -239,7 +239,7 @@ def test_at_a_mirror_port_no_message_needs_a_frame_that_the_filter_rejects(
     assert kernel(program, frames) == [run(program, frame) for frame in frames]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(frame_lists(), st.lists(ports, min_size=1, max_size=4, unique=True))
 def test_no_message_needs_a_frame_that_the_filter_rejects(frames: list[bytes], wanted_ports: list[int]) -> None:
     addresses = (OURS4, OURS6)
@@ -253,14 +253,14 @@ def test_no_message_needs_a_frame_that_the_filter_rejects(frames: list[bytes], w
     assert filtered == whole
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(frame_lists(), st.lists(ports, max_size=4, unique=True))
 def test_the_kernel_runs_the_program_as_the_interpreter_does(frames: list[bytes], wanted_ports: list[int]) -> None:
     program = build(Wanted((OURS4, OURS6), tuple(wanted_ports)), ETH)
     assert kernel(program, frames) == [run(program, frame) for frame in frames]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=120))
 def test_any_octets_come_to_an_end_in_the_program(octets: bytes) -> None:
     for interfaces in (ETH, TUN):

@@ -41,7 +41,7 @@ class FailingSpill(Spill):
         return super().get()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=actions, memory=st.integers(1, 6), disk=st.integers(0, 700))
 def test_what_was_offered_is_queued_in_order_or_counted_as_dropped(
     tmp_path: Path, actions: list[tuple[str, object]], memory: int, disk: int
@@ -112,7 +112,7 @@ def test_a_full_file_refuses_and_room_is_used_again(tmp_path: Path) -> None:
     spill.close()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(st.one_of(st.binary(max_size=60), st.none()), max_size=60),
     size=st.integers(0, 300),

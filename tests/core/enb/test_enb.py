@@ -327,7 +327,7 @@ def test_a_new_device_attaches_over_s1() -> None:
         enb.release(ue)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_damaged_message_is_a_violation_and_nothing_else(data: st.DataObject) -> None:
     erabs = [Erab(5, QOS, nas_pdu=modify(5), transport_information=NEW_END)]

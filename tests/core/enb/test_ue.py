@@ -293,7 +293,7 @@ def test_a_rejected_attach_leaves_the_device_detached() -> None:
     assert ue.state is EmmState.DEREGISTERED
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=80))
 def test_whatever_the_network_sends_the_device_survives(octets: bytes) -> None:
     for ue in (attached(None), attached(context()), replaced(new_device())):

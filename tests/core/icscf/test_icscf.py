@@ -229,7 +229,7 @@ def test_configuration_that_nobody_knows_is_refused(icscf: Icscf) -> None:
     to=st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=["Cs", "Cc"])),
     hops=st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=["Cs", "Cc"]), max_size=5),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_nothing_that_a_request_holds_breaks_it(method: str, uri: str, to: str, hops: str) -> None:
     nf = Icscf(address="172.22.0.19", random=Random(3))
     nf.import_context({"scscfs": ["sip:172.22.0.20"]}, 0.0)

@@ -47,7 +47,7 @@ def give(mme: Mme, protocol: Protocol, octets: bytes, transaction: int) -> None:
         return
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_recorded_dialogue_with_damage_in_it_never_breaks_the_mme(
     octets_received: list[tuple[Protocol, bytes]], data: st.DataObject
@@ -64,7 +64,7 @@ def test_a_recorded_dialogue_with_damage_in_it_never_breaks_the_mme(
     mme.leftovers()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(nas_pdu=st.binary(max_size=80), tai=st.integers(0, 65535))
 def test_any_octets_as_nas_are_refused_or_survived(nas_pdu: bytes, tai: int) -> None:
     mme = Mme(address=MME, random=Random(1))

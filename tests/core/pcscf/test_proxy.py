@@ -495,7 +495,7 @@ def test_a_lost_peer_is_noted(pcscf: Pcscf) -> None:
 SEEDS = [_request("INVITE", body=_sdp("10.0.0.1")), _register(1), _answer(_request("INVITE"), 200, _sdp("10.0.0.9"))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(SEEDS), st.integers(0, 900), st.binary(max_size=5), st.integers(0, 5), st.booleans())
 def test_damaged_messages_never_break_the_nf(seed: sip.Message, at: int, new: bytes, gone: int, ue: bool) -> None:
     nf = Pcscf(address="172.22.0.21", random=Random(7))

@@ -351,7 +351,7 @@ def test_what_comes_late_or_from_nowhere_is_noted(scscf: Scscf) -> None:
 SEEDS = [_register().message, _subscribe().message, _request("INVITE", uri="sip:b@ims.example")]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(SEEDS), st.integers(0, 700), st.binary(max_size=5), st.integers(0, 5), st.booleans())
 def test_damaged_messages_never_break_the_nf(seed: sip.Message, at: int, new: bytes, gone: int, inner: bool) -> None:
     nf = Scscf(address="172.22.0.20", random=Random(7))

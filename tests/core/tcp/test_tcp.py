@@ -87,7 +87,7 @@ def test_octets_go_both_ways_and_both_sides_end(v6: bool) -> None:
     assert len(net.a) == len(net.b) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False), st.integers(0, 30), st.integers(0, 20000), st.booleans())
 def test_whatever_is_lost_delayed_or_doubled_everything_arrives_once(
     random: Random, loss: int, length: int, closes: bool
@@ -189,7 +189,7 @@ def test_a_segment_is_read_as_it_was_written(
     assert segment_of(bytes(damaged)) is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.integers(-70000, 70000), st.integers(-70000, 70000), st.integers(0, 31), st.binary(max_size=40)),

@@ -369,7 +369,7 @@ def test_every_entry_of_the_table_is_of_a_state_that_goes_on() -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_changed_messages_break_nothing(data: st.DataObject) -> None:
     pair_a = UserAgent(UaConfiguration(address=A, proxy=B, identity="sip:a@x.y"), Random(1))
     pair_b = UserAgent(UaConfiguration(address=B, proxy=A, identity="sip:b@x.y"), Random(2))

@@ -26,7 +26,7 @@ def datagrams(draw: st.DrawFn) -> Datagram:
 
 
 @given(datagrams(), st.randoms(use_true_random=False), st.sampled_from([600, 1280, MTU]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_is_sent_in_any_order_of_fragments_is_received(datagram: Datagram, random: Any, mtu: int) -> None:
     packets = PacketMaker(mtu).packets(datagram)
     assert all(len(packet) <= mtu for packet in packets)
@@ -38,7 +38,7 @@ def test_what_is_sent_in_any_order_of_fragments_is_received(datagram: Datagram, 
 
 
 @given(datagrams())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_scapy_reads_the_same(datagram: Datagram) -> None:
     inet: Any = pytest.importorskip("scapy.layers.inet")
     inet6: Any = pytest.importorskip("scapy.layers.inet6")
@@ -62,7 +62,7 @@ def test_scapy_reads_the_same(datagram: Datagram) -> None:
 
 
 @given(st.binary(max_size=120))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_rubbish_is_dropped(octets: bytes) -> None:
     reader = PacketReader()
     reader.receive(octets, 0.0)
@@ -71,7 +71,7 @@ def test_rubbish_is_dropped(octets: bytes) -> None:
 
 
 @given(datagrams(), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_changed_octet_never_gives_another_payload(datagram: Datagram, data: st.DataObject) -> None:
     reader = PacketReader()
     packets = PacketMaker().packets(datagram)

@@ -182,7 +182,7 @@ def test_ipv6_prefixes_hold_by_their_length() -> None:
     assert not matches(PacketFilter(0, 1, 0, (outside,)), flow, uplink=False)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=80), st.booleans())
 def test_no_datagram_and_no_packet_breaks_a_forwarder(octets: bytes, dressed: bool) -> None:
     if dressed:

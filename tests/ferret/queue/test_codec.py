@@ -35,13 +35,13 @@ messages = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(messages)
 def test_every_message_comes_back_as_it_was(message: CapturedMessage) -> None:
     assert decode_captured(encode_captured(message)) == message
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(messages, st.integers(0, 400), st.binary(max_size=60))
 def test_damaged_octets_are_a_record_error_or_another_message(message: CapturedMessage, cut: int, junk: bytes) -> None:
     for octets in (encode_captured(message)[:cut], junk, b"\x01" + junk, b"\x02" + junk):

@@ -76,7 +76,7 @@ def test_of_many_those_before_one_that_never_fits_are_put(make_queue: MakeQueue)
             queue.put(messages[2])
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(st.binary(max_size=600), max_size=8), max_size=6), at_once=st.booleans())
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_put_at_once_comes_out_once_and_in_order(
@@ -193,7 +193,7 @@ operations = st.lists(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=operations)
 def test_it_behaves_like_a_sorted_list(
     make_queue: MakeQueue, kind: str, operations: list[tuple[str, bytes, int]]

@@ -57,7 +57,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps)
 def test_whatever_happens_to_writer_and_reader_each_message_is_recorded_once(redis_server: Any, steps: Any) -> None:
     url = redis_server.url()
@@ -158,7 +158,7 @@ def test_a_writer_is_told_of_a_redis_that_is_not_there_and_does_not_wait(tmp_pat
         check_queue(f"unix://{tmp_path}/nothing.sock")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sizes=st.lists(st.integers(1, 9), max_size=10), room=st.integers(1, 5))
 def test_in_the_background_every_message_is_stored_once_in_order(sizes: list[int], room: int) -> None:
     inner = MemoryQueue(room)

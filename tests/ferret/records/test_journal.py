@@ -104,13 +104,13 @@ messages = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(messages)
 def test_every_message_is_kept_without_loss(one: SignallingMessage) -> None:
     assert decode_message(encode_message(one)) == one
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=80))
 def test_damaged_messages_are_record_errors(octets: bytes) -> None:
     with pytest.raises(RecordError):
@@ -218,7 +218,7 @@ def test_a_broken_tail_is_reported_and_left_alone_by_readers(tmp_path: Path) -> 
     assert (len(journal.recordings()), segment(tmp_path).stat().st_size) == (1, size)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_flipped_octet_costs_at_most_the_recordings_that_it_belongs_to(tmp_path: Path, data: st.DataObject) -> None:
     directory = tmp_path / os.urandom(4).hex()

@@ -99,7 +99,7 @@ def place(message: Joined) -> tuple[str, int]:
     return (receiver if receiver in message.sightings else sender), int(message.decoded.summary.name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     watched=st.integers(1, 4),

@@ -188,7 +188,7 @@ def test_every_state_that_is_not_over_has_a_way_to_be_abandoned() -> None:
         assert (state, Event.CANCELLED) in TRANSITIONS
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=25), st.lists(st.booleans(), max_size=40))
 def test_whatever_fails_the_edge_gets_the_messages_in_order_through_a_small_queue(
     lengths: list[int], timeouts: list[bool]

@@ -73,7 +73,7 @@ def test_an_error_indication_without_its_elements_raises_a_decode_error(payload:
         gtpu.error_indication(Packet(GtpuType.ERROR_INDICATION, 0, bytes.fromhex(payload)))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.binary(max_size=60), st.integers(0, 15), st.booleans())
 def test_hostile_octets_either_decode_losslessly_or_raise_a_decode_error(
     octets: bytes, flags: int, dressed: bool

@@ -115,7 +115,7 @@ _ies = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.builds(
         Message,
@@ -132,7 +132,7 @@ def test_any_message_is_decoded_as_it_was_encoded(message: Message) -> None:
     assert gtpv2.decode(message.encode()) == message
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.binary(max_size=120), st.booleans())
 def test_hostile_octets_either_decode_losslessly_or_raise_a_decode_error(octets: bytes, dressed: bool) -> None:
     if dressed:

@@ -188,7 +188,7 @@ _kinds = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(_kinds), _short)
 def test_no_view_raises_anything_but_a_decode_error_while_reading(kind: type[View], octets: bytes) -> None:
     try:
@@ -200,7 +200,7 @@ def test_no_view_raises_anything_but_a_decode_error_while_reading(kind: type[Vie
     assert kind.decode(view.encode()) == view
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_short)
 def test_a_tft_that_decodes_is_encoded_again_exactly(octets: bytes) -> None:
     try:
@@ -210,7 +210,7 @@ def test_a_tft_that_decodes_is_encoded_again_exactly(octets: bytes) -> None:
     assert Tft.decode(tft.encode()) == tft
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(_short)
 def test_pco_that_decodes_is_encoded_again_exactly(octets: bytes) -> None:
     try:

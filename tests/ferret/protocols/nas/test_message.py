@@ -102,7 +102,7 @@ def test_what_is_no_nas_message_is_refused(octets: bytes) -> None:
         nas.decode(octets)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_damage_is_refused_or_survived_but_never_anything_else(data: st.DataObject) -> None:
     octets = bytearray(data.draw(st.sampled_from([ACCEPT, ACCEPT[6:], b"\x07" + bytes(20)])))

@@ -31,7 +31,7 @@ def test_algorithms_that_are_not_there_are_refused_by_name(algorithms: tuple[int
         nas.NasSecurityContext(bytes(32), *algorithms)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(start=st.integers(0, 2**20), skipped=st.integers(0, 200), algorithm=st.sampled_from([0, 1, 2]))
 def test_a_receiver_follows_the_senders_count_over_losses(start: int, skipped: int, algorithm: int) -> None:
     sender = nas.NasSecurityContext(bytes(32), max(algorithm, 1), algorithm, uplink_count=start + skipped)

@@ -24,7 +24,7 @@ def test_eia1_gives_what_annex_c_4_1_gives() -> None:
 
 
 @given(st.binary(min_size=16, max_size=16), st.integers(0, 2**24), st.sampled_from([0, 1]), st.binary(max_size=70))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_ciphering_twice_gives_the_text_back(key: bytes, count: int, direction: int, text: bytes) -> None:
     ciphered = eea1(key, count, 0, direction, text)
     assert len(ciphered) == len(text)

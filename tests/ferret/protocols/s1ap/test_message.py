@@ -92,7 +92,7 @@ def test_what_is_no_message_is_refused(octets: bytes) -> None:
         s1ap.decode(octets)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_damage_is_refused_or_survived_but_never_anything_else(data: st.DataObject) -> None:
     octets = bytearray(data.draw(st.sampled_from([TRAILING, DOWNLINK.octets])))
@@ -107,7 +107,7 @@ def test_damage_is_refused_or_survived_but_never_anything_else(data: st.DataObje
     assert message.encode() == damaged
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(mme=st.integers(0, 2**32 - 1), enb=st.integers(0, 2**24 - 1), nas=st.binary(max_size=400))
 def test_identifiers_and_nas_come_back_as_they_were_given(mme: int, enb: int, nas: bytes) -> None:
     built = s1ap.downlink_nas_transport(mme_ue_s1ap_id=mme, enb_ue_s1ap_id=enb, nas_pdu=nas)

@@ -168,7 +168,7 @@ def test_octets_that_are_not_utf8_survive_reading_and_editing() -> None:
     assert b"\xff\xfe@" in message.with_header("From", message.first("From")).encode()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=300))
 def test_random_octets_are_decoded_exactly_or_refused(octets: bytes) -> None:
     sip.peek(octets)
@@ -179,7 +179,7 @@ def test_random_octets_are_decoded_exactly_or_refused(octets: bytes) -> None:
     assert message.encode() == octets
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, len(INVITE)), st.binary(max_size=6), st.integers(0, 6))
 def test_a_damaged_message_is_decoded_exactly_or_refused(at: int, new: bytes, gone: int) -> None:
     octets = INVITE[:at] + new + INVITE[at + gone :]
@@ -198,7 +198,7 @@ NAME = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,12}", fullmatch=True)
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029"), max_size=30)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.lists(st.tuples(st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,12}", fullmatch=True), TEXT), max_size=12),
     st.binary(max_size=60),

@@ -232,7 +232,7 @@ MESSAGES = st.sampled_from(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.lists(st.tuples(st.booleans(), MESSAGES, st.floats(0.0, 20.0)), max_size=25), st.booleans())
 def test_whatever_comes_and_goes_the_layer_ends_empty(
     steps: list[tuple[bool, sip.Message, float]], reliable: bool

@@ -71,7 +71,7 @@ _NUMBERS = st.integers(1, 2**24 - 1)  # as many as an eNB UE S1AP ID may be (TS 
 _ADDRESSES = st.integers(1, 2**32 - 1).map(lambda number: str(ip_address(number)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.tuples(_ADDRESSES, _ADDRESSES, _ADDRESSES), st.tuples(_NUMBERS, _NUMBERS))
 def test_whatever_is_translated_the_rewritten_message_decodes_again(
     call: list[tuple[CapturedMessage, Message]],
