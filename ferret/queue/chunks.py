@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from struct import Struct
+from struct import Struct, pack
 
 from ferret.queue.interface import Queued
 
@@ -54,7 +54,7 @@ def split(octets: bytes, number: int, slot_size: int) -> Iterator[bytes]:
 
 def bundle(messages: Sequence[bytes], number: int) -> bytes:
     """Several messages as one slot. They have to fit."""
-    lengths = Struct(f">{len(messages)}H").pack(*map(len, messages))
+    lengths = pack(f">{len(messages)}H", *map(len, messages))
     return b"".join((HEADER.pack(BUNDLE, number & 0xFFFFFFFF, len(messages), 0), lengths, *messages))
 
 

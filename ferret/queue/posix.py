@@ -15,8 +15,10 @@ import os
 import struct
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from types import TracebackType
 from typing import Any
 
@@ -157,32 +159,22 @@ class PosixQueue(MessageQueue):
     def _put_some(self, queue: Any, messages: Sequence[bytes]) -> int:
         """With the lock held. Room that is seen stays; where it runs out, readers may have made more meanwhile."""
         room = done = 0
+        ends = list(accumulate(map(LENGTH.__add__, map(len, messages)), initial=0))  # of each, were all in one bundle
         while done < len(messages):
-            together = self._together(messages, done)
-            needed = 1 if together else chunks_needed(len(messages[done]), self._slot_size)
+            last = bisect_right(ends, ends[done] + self._slot_size - HEADER.size, done) - 1  # that goes into one slot
+            together = max(1, min(last - done, MAX_CHUNKS))
+            needed = 1 if together > 1 else chunks_needed(len(messages[done]), self._slot_size)
             if needed > room:
                 room = self._capacity - queue.current_messages
                 if needed > min(room, MAX_CHUNKS):
                     return done
             room -= needed
             try:
-                self._send(queue, messages[done : done + max(1, together)])
+                self._send(queue, messages[done : done + together])
             except posix_ipc.BusyError:  # a stranger writes to the queue as well
                 return done
-            done += max(1, together)
+            done += together
         return done
-
-    def _together(self, messages: Sequence[bytes], first: int) -> int:
-        """How many messages from `first` on go into one slot; 0: not even one."""
-        left, number = self._slot_size - HEADER.size, 0
-        for place in range(first, len(messages)):
-            left -= len(messages[place]) + (LENGTH if number else 0)
-            if number == 1:
-                left -= LENGTH  # the first one's: alone it needs none
-            if left < 0 or number == MAX_CHUNKS:
-                break
-            number += 1
-        return number
 
     def _send(self, queue: Any, messages: Sequence[bytes]) -> None:
         """One message, in however many slots it takes; or several in one."""
