@@ -88,21 +88,15 @@ class Cutter:
         self._cut()
 
     def pass_whole(self, octets: bytes) -> list[bytes] | None:
-        """The next octets of the stream, if they are whole Diameter messages and nothing is open: these messages.
+        """The next octets of the stream, if they are whole messages and nothing is open: these messages.
 
         None: use `take`. The quick way for what nearly every segment is; the ledger is the caller's affair.
         """
-        if self._buffer or self._discard or self._hole or not self._synced or self.protocol is not Protocol.DIAMETER:
+        if self._buffer or not self._synced or self._discard or self._hole:
             return None
-        found, at, end = [], 0, len(octets)
-        while at < end:
-            if end - at < framing.DIAMETER_HEADER or framing.diameter_fault(octets, at):
-                return None
-            start, at = at, at + int.from_bytes(octets[at + 1 : at + 4], "big")
-            if at > end:
-                return None
-            found.append(octets[start:at] if start or at < end else octets)
-        self.offset += end
+        found = _diameter_messages(octets) if self.protocol is Protocol.DIAMETER else _sip_message(octets)
+        if found is not None:
+            self.offset += len(octets)
         return found
 
     def skip(self, octets: int) -> None:
@@ -274,3 +268,20 @@ class Cutter:
             self._ledger.settle(mark.frame, better(mark.fate, fate))
         if marks and settled < start + octets:
             marks[0].fate = better(marks[0].fate, fate)
+
+
+def _diameter_messages(octets: bytes) -> list[bytes] | None:
+    """Whole Diameter messages; None where it is anything else."""
+    found, at, end = [], 0, len(octets)
+    while at <= end - framing.DIAMETER_HEADER:
+        start, length = at, framing.diameter_length(octets, at)
+        if not length:
+            return None
+        at += length
+        found.append(octets[start:at])
+    return found if at == end else None
+
+
+def _sip_message(octets: bytes) -> list[bytes] | None:
+    """One whole SIP message; None where it is anything else."""
+    return [octets] if framing.sip_extent(octets).length == len(octets) else None

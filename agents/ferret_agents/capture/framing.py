@@ -6,6 +6,7 @@ Diameter: RFC 6733 clause 3. SIP: RFC 3261 clause 18.3 (Content-Length), clause 
 from __future__ import annotations
 
 import re
+import struct
 from typing import NamedTuple
 
 from ferret.protocols.summary import Protocol
@@ -37,6 +38,9 @@ _HEADER_END = re.compile(rb"\n\r?\n")
 _CONTENT_LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 
+_HEAD = struct.Struct(">I")  # of Diameter: version and length
+
+
 class Extent(NamedTuple):
     """What stands at the beginning of a buffer."""
 
@@ -54,6 +58,13 @@ def diameter_fault(octets: bytes | bytearray, at: int = 0) -> str:
     if length & 3:
         return f"a Diameter length of {length}, which is no multiple of four"
     return ""
+
+
+def diameter_length(octets: bytes | bytearray, at: int = 0) -> int:
+    """The length that the 20 octets at `at` say, as a Diameter header; 0: they are none that could be followed."""
+    (head,) = _HEAD.unpack_from(octets, at)
+    length: int = head & 0xFFFFFF
+    return length if head >> 24 == 1 and DIAMETER_HEADER <= length <= MAX_MESSAGE and not length & 3 else 0
 
 
 def is_diameter(octets: bytes | bytearray, at: int = 0) -> bool:

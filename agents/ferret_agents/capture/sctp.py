@@ -8,7 +8,7 @@ the order of their sequence numbers. CRC32c is not looked at: a capture on the s
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from ferret.errors import DecodeError
@@ -67,18 +67,76 @@ class _Held(NamedTuple):
     frames: tuple[int, ...]
 
 
-class _Direction:
+class _Tsns:
+    """The digests of what the latest TSNs brought: at least of `_TSN_MEMORY`, at most of twice as many."""
+
+    __slots__ = ("older", "recent")
+
+    def __init__(self) -> None:
+        self.recent: dict[int, int] = {}
+        self.older: dict[int, int] = {}
+
+    def get(self, tsn: int) -> int | None:
+        found = self.recent.get(tsn)
+        return found if found is not None else self.older.get(tsn)
+
+    def add(self, tsn: int, digest: int) -> None:
+        recent = self.recent
+        recent[tsn] = digest
+        if len(recent) >= _TSN_MEMORY:
+            self.older, self.recent = recent, {}
+
+    def clear(self) -> None:
+        self.recent, self.older = {}, {}
+
+
+class Direction:
     """One direction of an association."""
 
-    __slots__ = ("expected", "held", "newest", "pieces", "seen", "tag")
+    __slots__ = ("expected", "held", "is_open", "newest", "pieces", "seen", "tag")
 
     def __init__(self, tag: int) -> None:
         self.tag = tag
-        self.seen: dict[int, int] = {}  # TSN -> hash of its payload
+        self.is_open = True  # until `Associations` gives it up
+        self.seen = _Tsns()
         self.pieces: dict[int, _Piece] = {}  # TSN -> fragment that waits
         self.expected: dict[tuple[int, bool], int] = {}  # stream -> its next sequence number
-        self.held: dict[tuple[int, bool], dict[int, _Held]] = {}
+        self.held: dict[tuple[int, bool], dict[int, _Held]] = {}  # only streams where messages wait
         self.newest: dict[tuple[int, bool], UserMessage] = {}  # stream -> the latest frame that was delivered
+
+    def pass_in_order(self, tag: int, chunks: Sequence[tuple[int, int, int, bytes]]) -> bool:
+        """Whether whole, ordered DATA chunks of a packet are the next of their streams, and nothing waits there.
+
+        Each is TSN, stream, sequence number, payload. If not, nothing has changed: use `Associations.add`. The quick
+        way for what nearly all packets are; what is in them, and the ledger, are the caller's affair.
+        """
+        if self.tag != tag or self.held or not self.is_open:
+            return False
+        if len(chunks) > 1:
+            return self._pass_several(chunks)
+        tsn, stream, sequence, payload = chunks[0]
+        place, seen = (stream, False), self.seen
+        if self.expected.get(place) != sequence or tsn in seen.recent or tsn in seen.older:
+            return False
+        self.expected[place] = sequence + 1 & 0xFFFF
+        seen.add(tsn, hash((payload, stream, sequence)))
+        return True
+
+    def _pass_several(self, chunks: Sequence[tuple[int, int, int, bytes]]) -> bool:
+        seen = self.seen
+        after: dict[tuple[int, bool], int] = {}
+        tsns = {tsn for tsn, *_ in chunks}
+        if len(tsns) < len(chunks) or not tsns.isdisjoint(seen.recent) or not tsns.isdisjoint(seen.older):
+            return False
+        for _, stream, sequence, _ in chunks:
+            place = (stream, False)
+            if after.get(place, self.expected.get(place)) != sequence:
+                return False
+            after[place] = sequence + 1 & 0xFFFF
+        self.expected.update(after)
+        for tsn, stream, sequence, payload in chunks:
+            seen.add(tsn, hash((payload, stream, sequence)))
+        return True
 
 
 def chunks(octets: bytes, at: int, missing: int) -> Iterator[Chunk | int | tuple[int, int]]:
@@ -146,8 +204,8 @@ class Associations:
         self._max_held = held
         self._patience_ns = patience_ns
         self._max_all = all_octets
-        self._directions: dict[Hashable, _Direction] = {}
-        self._impatient: dict[Hashable, _Direction] = {}
+        self._directions: dict[Hashable, Direction] = {}
+        self._impatient: dict[Hashable, Direction] = {}
 
     def add(
         self, key: Hashable, reverse: Hashable, packet: bytes, missing: int, frame: int, at_ns: int, clock: int
@@ -179,23 +237,12 @@ class Associations:
             return better(fate, DAMAGED)
         return fate
 
-    def pass_in_order(self, key: Hashable, tag: int, tsn: int, stream: int, sequence: int, payload: bytes) -> bool:
-        """Whether a whole DATA chunk, alone in its packet, is the next message of its stream; if not, use `add`.
+    def direction(self, key: Hashable) -> Direction | None:
+        """A direction of an association, for `Direction.pass_in_order`, until `is_open` is False; None: not known.
 
-        The quick way for what many packets are; what is in them, and the ledger, are the caller's affair.
+        Whoever asks often may keep it.
         """
-        direction = self._directions.get(key)
-        place = (stream, False)
-        if direction is None or direction.tag != tag or direction.expected.get(place) != sequence:
-            return False
-        seen = direction.seen
-        if direction.held.get(place) or tsn in seen:
-            return False
-        seen[tsn] = hash((payload, stream, sequence))
-        if len(seen) > _TSN_MEMORY:
-            del seen[next(iter(seen))]
-        direction.expected[place] = (sequence + 1) & 0xFFFF
-        return True
+        return self._directions.get(key)
 
     @property
     def waiting_octets(self) -> int:
@@ -210,9 +257,9 @@ class Associations:
         """Deliver what has waited too long for the messages before it."""
         for key, direction in list(self._impatient.items()):
             for stream, held in list(direction.held.items()):
-                if held and clock - next(iter(held.values())).since > self._patience_ns:
+                if clock - next(iter(held.values())).since > self._patience_ns:
                     self._skip(key, direction, stream)
-            if not any(direction.held.values()):
+            if not direction.held:
                 del self._impatient[key]
         while self._directions and self.waiting_octets > self._max_all:
             oldest = next(iter(self._directions))
@@ -225,30 +272,31 @@ class Associations:
         self._directions.clear()
         self._impatient.clear()
 
-    def _new(self, key: Hashable, tag: int) -> _Direction:
+    def _new(self, key: Hashable, tag: int) -> Direction:
         old = self._directions.pop(key, None)
         if old is not None:
             self._close(key, old)
         if len(self._directions) >= self._max_directions:
             oldest = next(iter(self._directions))
             self._close(oldest, self._directions.pop(oldest))
-        direction = self._directions[key] = _Direction(tag)
+        direction = self._directions[key] = Direction(tag)
         return direction
 
-    def _close(self, key: Hashable, direction: _Direction) -> None:
+    def _close(self, key: Hashable, direction: Direction) -> None:
+        direction.is_open = False
         for stream in list(direction.held):
-            while direction.held[stream]:
+            while stream in direction.held:
                 self._skip(key, direction, stream)
         self._impatient.pop(key, None)
         self._drop_pieces(direction, list(direction.pieces))
 
-    def _drop_pieces(self, direction: _Direction, tsns: list[int]) -> None:
+    def _drop_pieces(self, direction: Direction, tsns: list[int]) -> None:
         for tsn in tsns:
             piece = direction.pieces.pop(tsn)
             self._ledger.report(piece.frame, f"a fragment of an SCTP message without the rest (TSN {tsn})")
             self._ledger.settle(piece.frame, DAMAGED)
 
-    def _chunk(self, key: Hashable, direction: _Direction, piece: _Piece, clock: int) -> str | None:
+    def _chunk(self, key: Hashable, direction: Direction, piece: _Piece, clock: int) -> str | None:
         chunk = piece.chunk
         digest = hash((chunk.payload, chunk.stream, chunk.sequence))
         known = direction.seen.get(chunk.tsn)
@@ -257,9 +305,7 @@ class Associations:
         if known is not None:  # the same TSN with other octets: another association, made up or restarted
             direction.seen.clear()
             direction.expected.clear()
-        direction.seen[chunk.tsn] = digest
-        if len(direction.seen) > _TSN_MEMORY:
-            del direction.seen[next(iter(direction.seen))]
+        direction.seen.add(chunk.tsn, digest)
         whole = _BEGINNING | _ENDING
         if chunk.flags & whole == whole:
             flaws = (Flaw.CUT,) if chunk.missing else ()
@@ -277,7 +323,7 @@ class Associations:
         self._join(key, direction, chunk, clock)
         return None
 
-    def _join(self, key: Hashable, direction: _Direction, chunk: Chunk, clock: int) -> None:
+    def _join(self, key: Hashable, direction: Direction, chunk: Chunk, clock: int) -> None:
         """Put a message together if the fragment `chunk` was the last that it lacked."""
         run = _interleaved_run(direction, chunk) if chunk.interleaved else _run(direction, chunk)
         if run is None:
@@ -301,7 +347,7 @@ class Associations:
             self._ledger.settle(piece.frame, fate if fate is not None else "sctp")
 
     def _order(
-        self, key: Hashable, direction: _Direction, message: UserMessage, chunk: Chunk, frames: tuple[int, ...],
+        self, key: Hashable, direction: Direction, message: UserMessage, chunk: Chunk, frames: tuple[int, ...],
         clock: int,
     ) -> str | None:  # fmt: skip
         """Deliver a message, or hold it until those before it in its stream have come."""
@@ -328,7 +374,7 @@ class Associations:
             self._release(key, direction, stream, modulus)
         return fate
 
-    def _release(self, key: Hashable, direction: _Direction, stream: tuple[int, bool], modulus: int) -> None:
+    def _release(self, key: Hashable, direction: Direction, stream: tuple[int, bool], modulus: int) -> None:
         held = direction.held.get(stream)
         while held:
             ready = held.pop(direction.expected[stream], None)
@@ -336,13 +382,14 @@ class Associations:
                 return
             direction.expected[stream] = (direction.expected[stream] + 1) % modulus
             self._deliver_held(key, ready, _in_order(direction, stream, ready.message))
+        direction.held.pop(stream, None)
 
     def _deliver_held(self, key: Hashable, held: _Held, message: UserMessage) -> None:
         fate = self._deliver(key, message)
         for frame in held.frames:
             self._ledger.settle(frame, fate)
 
-    def _skip(self, key: Hashable, direction: _Direction, stream: tuple[int, bool]) -> None:
+    def _skip(self, key: Hashable, direction: Direction, stream: tuple[int, bool]) -> None:
         """Give up the messages that are missing before the first one held."""
         held = direction.held[stream]
         modulus = 1 << 32 if stream[1] else 1 << 16
@@ -366,7 +413,7 @@ class Associations:
                 self._skip(reverse, direction, stream)
 
 
-def _in_order(direction: _Direction, stream: tuple[int, bool], message: UserMessage) -> UserMessage:
+def _in_order(direction: Direction, stream: tuple[int, bool], message: UserMessage) -> UserMessage:
     """The message; if it had to wait for an earlier one of its stream, complete only with that one's frame."""
     newest = direction.newest.get(stream)
     if newest is not None and newest.frame > message.frame:
@@ -375,7 +422,7 @@ def _in_order(direction: _Direction, stream: tuple[int, bool], message: UserMess
     return message
 
 
-def _run(direction: _Direction, chunk: Chunk) -> list[_Piece] | None:
+def _run(direction: Direction, chunk: Chunk) -> list[_Piece] | None:
     """The fragments from B to E around a DATA chunk, if all are there: their TSNs are consecutive (RFC 9260)."""
     pieces = direction.pieces
     first = last = chunk.tsn
@@ -399,7 +446,7 @@ def _belongs(piece: _Piece | None, chunk: Chunk) -> bool:
     )
 
 
-def _interleaved_run(direction: _Direction, chunk: Chunk) -> list[_Piece] | None:
+def _interleaved_run(direction: Direction, chunk: Chunk) -> list[_Piece] | None:
     """The fragments of an I-DATA message, if all are there: their FSNs are consecutive (RFC 8260)."""
     unordered = chunk.flags & _UNORDERED
     parts = {

@@ -1,6 +1,6 @@
 """TCP streams: putting segments in order, whichever way they were captured (RFC 9293).
 
-Each direction of a connection is a `_Half`. Its octets go, in order and once each, to a `Cutter`. A capture may begin
+Each direction of a connection is a `Half`. Its octets go, in order and once each, to a `Cutter`. A capture may begin
 in mid-stream, may lack segments, and ports are used again.
 """
 
@@ -53,12 +53,12 @@ class _Waiting(NamedTuple):
     pushed: bool
 
 
-class _Half:
+class Half:
     """One direction of a connection."""
 
     __slots__ = (
-        "acknowledged", "cutter", "finished_at", "last_octets_at", "origin", "started", "waiting", "waiting_octets",
-        "waiting_since",
+        "acknowledged", "cutter", "finished_at", "is_open", "last_octets_at", "origin", "started", "used", "waiting",
+        "waiting_octets", "waiting_since",
     )  # fmt: skip
 
     def __init__(self, cutter: Cutter, origin: int, *, from_syn: bool) -> None:
@@ -71,6 +71,27 @@ class _Half:
         self.last_octets_at = 0
         self.acknowledged = -1  # the last acknowledgement number that this side sent
         self.finished_at = -1  # the offset of FIN
+        self.is_open = True  # until `TcpStreams` gives it up
+        self.used = False  # by `pass_in_order`, since it was last made the latest
+
+    def pass_in_order(self, sequence: int, acknowledged: int, flags: int, payload: bytes) -> list[bytes] | None:
+        """The messages of a segment that is next in order and holds whole ones, or none; None: use `TcpStreams.add`.
+
+        The quick way for what nearly every segment is; the ledger is the caller's affair.
+        """
+        if self.waiting or flags & ~PSH != ACK or self.finished_at >= 0 or not self.is_open:
+            return None
+        found: list[bytes] | None = []
+        if payload:
+            cutter = self.cutter
+            if (sequence - self.origin - cutter.offset) & 0xFFFFFFFF:
+                return None
+            found = cutter.pass_whole(payload)
+            if found is None:
+                return None
+        self.acknowledged = acknowledged
+        self.used = True
+        return found
 
 
 class TcpStreams:
@@ -102,9 +123,9 @@ class TcpStreams:
         self._patience_ns = patience_ns
         self._acknowledged_patience_ns = acknowledged_patience_ns
         self._quiet_ns = quiet_ns
-        self._halves: dict[Flow, _Half] = {}  # least lately used first
-        self._impatient: dict[Flow, _Half] = {}  # those where segments wait
-        self._partial: dict[Flow, _Half] = {}  # those that hold the beginning of a message
+        self._halves: dict[Flow, Half] = {}  # least lately used first, but for what is marked as used
+        self._impatient: dict[Flow, Half] = {}  # those where segments wait
+        self._partial: dict[Flow, Half] = {}  # those that hold the beginning of a message
 
     @property
     def waiting_octets(self) -> int:
@@ -138,26 +159,12 @@ class TcpStreams:
             half.cutter.end("the connection closed")
         return fate
 
-    def pass_in_order(
-        self, flow: Flow, sequence: int, acknowledged: int, flags: int, payload: bytes
-    ) -> list[bytes] | None:
-        """The Diameter messages of a segment that is next in order and holds whole ones, or none; None: use `add`.
+    def half(self, flow: Flow) -> Half | None:
+        """A direction of a connection, for `Half.pass_in_order`, until `is_open` is False; None: not known.
 
-        The quick way for what nearly every segment is; the ledger is the caller's affair.
+        Whoever asks often may keep it.
         """
-        half = self._halves.get(flow)
-        if half is None or half.waiting or flags & ~PSH != ACK or half.finished_at >= 0:
-            return None
-        found: list[bytes] | None = []
-        if payload:
-            if (sequence - half.origin - half.cutter.offset) & 0xFFFFFFFF:
-                return None
-            found = half.cutter.pass_whole(payload)
-            if found is None:
-                return None
-        half.acknowledged = acknowledged
-        self._halves[flow] = self._halves.pop(flow)
-        return found
+        return self._halves.get(flow)
 
     def expire(self, clock: int) -> None:
         """Stop waiting for what does not come."""
@@ -176,10 +183,9 @@ class TcpStreams:
             self._close(flow, half, "the capture ends")
         self._halves.clear()
 
-    def _new(self, flow: Flow, origin: int, *, from_syn: bool, after_hole: bool = False) -> _Half:
+    def _new(self, flow: Flow, origin: int, *, from_syn: bool, after_hole: bool = False) -> Half:
         if len(self._halves) >= self._max_connections:
-            oldest = next(iter(self._halves))
-            self._close(oldest, self._halves.pop(oldest), "too many connections")
+            self._give_up_oldest()
 
         def emit(protocol: Protocol, octets: bytes, frame: int, captured_at_ns: int, flaws: tuple[Flaw, ...]) -> None:
             self._emit(
@@ -198,9 +204,19 @@ class TcpStreams:
             )
 
         ports = (flow.source.port, flow.destination.port)
-        return _Half(Cutter(self._ledger, ports, emit, after_hole=after_hole), origin, from_syn=from_syn)
+        return Half(Cutter(self._ledger, ports, emit, after_hole=after_hole), origin, from_syn=from_syn)
 
-    def _syn(self, flow: Flow, half: _Half | None, segment: Segment) -> _Half:
+    def _give_up_oldest(self) -> None:
+        while True:
+            flow = next(iter(self._halves))
+            half = self._halves.pop(flow)
+            if not half.used:
+                self._close(flow, half, "too many connections")
+                return
+            half.used = False
+            self._halves[flow] = half
+
+    def _syn(self, flow: Flow, half: Half | None, segment: Segment) -> Half:
         origin = (segment.sequence + 1) & 0xFFFFFFFF
         if half is not None:
             if half.origin == origin:
@@ -208,7 +224,7 @@ class TcpStreams:
             self._close(flow, half, "the ports were used again")
         return self._new(flow, origin, from_syn=True)
 
-    def _payload(self, flow: Flow, half: _Half, segment: Segment, clock: int) -> str | None:
+    def _payload(self, flow: Flow, half: Half, segment: Segment, clock: int) -> str | None:
         sequence = segment.sequence + (1 if segment.flags & SYN else 0)
         place = half.cutter.offset
         ahead = (sequence - (half.origin + place)) & 0xFFFFFFFF
@@ -238,20 +254,20 @@ class TcpStreams:
             self._take_waiting(flow, half, clock)
         return None
 
-    def _old(self, half: _Half, segment: Segment, offset: int) -> str:
+    def _old(self, half: Half, segment: Segment, offset: int) -> str:
         """Octets that are already here, or that lie before the place where the capture came in."""
         if offset >= 0 or half.started or len(segment.payload) < _MIN_LOST:
             return _RETRANSMISSION
         self._ledger.report(segment.frame, "a TCP segment from before the place where its stream was first seen")
         return DAMAGED
 
-    def _restart(self, flow: Flow, half: _Half, segment: Segment, clock: int) -> str | None:
+    def _restart(self, flow: Flow, half: Half, segment: Segment, clock: int) -> str | None:
         self._close(flow, half, "the sequence numbers leap")
         fresh = self._halves[flow] = self._new(flow, segment.sequence, from_syn=False, after_hole=True)
         fresh.acknowledged = half.acknowledged
         return self._payload(flow, fresh, segment._replace(flags=segment.flags & ~SYN), clock)
 
-    def _take_waiting(self, flow: Flow, half: _Half, clock: int) -> None:
+    def _take_waiting(self, flow: Flow, half: Half, clock: int) -> None:
         while half.waiting and half.waiting[0].offset <= half.cutter.offset:
             piece = half.waiting.pop(0)
             half.waiting_octets -= len(piece.payload)
@@ -265,7 +281,7 @@ class TcpStreams:
         if not half.waiting:
             self._impatient.pop(flow, None)
 
-    def _look_at_hole(self, flow: Flow, half: _Half, clock: int, *, closing: bool) -> None:
+    def _look_at_hole(self, flow: Flow, half: Half, clock: int, *, closing: bool) -> None:
         """Whether to wait on for the segment that is missing before those that wait."""
         while half.waiting:
             waited = clock - half.waiting_since
@@ -277,7 +293,7 @@ class TcpStreams:
             self._skip_hole(half)
             self._take_waiting(flow, half, clock)
 
-    def _is_acknowledged(self, flow: Flow, half: _Half) -> bool:
+    def _is_acknowledged(self, flow: Flow, half: Half) -> bool:
         """Whether the receiver has what the capture lacks: then it will not be sent again."""
         reverse = self._halves.get(Flow(flow.destination, flow.source, flow.tunnel[::-1], flow.tunnel_teid))
         if reverse is None or reverse.acknowledged < 0:
@@ -285,14 +301,14 @@ class TcpStreams:
         ahead = (reverse.acknowledged - (half.origin + half.waiting[0].offset)) & 0xFFFFFFFF
         return ahead < 0x80000000
 
-    def _skip_hole(self, half: _Half) -> None:
+    def _skip_hole(self, half: Half) -> None:
         piece = half.waiting[0]
         octets = piece.offset - half.cutter.offset
         if half.cutter.protocol is not None:
             self._ledger.report(piece.frame, f"{octets} octets of a TCP stream are missing before this frame")
         half.cutter.skip(octets)
 
-    def _end(self, half: _Half, segment: Segment) -> None:
+    def _end(self, half: Half, segment: Segment) -> None:
         """FIN or RST. What a FIN has overtaken may still come."""
         if segment.flags & RST:
             half.finished_at = half.cutter.offset
@@ -302,16 +318,17 @@ class TcpStreams:
         if ahead < _WINDOW:
             half.finished_at = half.cutter.offset + ahead
 
-    def _close(self, flow: Flow, half: _Half, why: str) -> None:
+    def _close(self, flow: Flow, half: Half, why: str) -> None:
         while half.waiting:
             self._skip_hole(half)
             self._take_waiting(flow, half, 0)
         half.cutter.end(why)
+        half.is_open = False
         self._impatient.pop(flow, None)
         self._partial.pop(flow, None)
 
 
-def _accept(half: _Half, piece: _Waiting) -> None:
+def _accept(half: Half, piece: _Waiting) -> None:
     """Hand on octets that are next in order; their frame is held."""
     half.cutter.take(piece.payload, piece.frame, piece.captured_at_ns, pushed=piece.pushed)
     if piece.missing:

@@ -116,7 +116,7 @@ def _machine() -> str:
 
 
 def _print(results: Sequence[Figures], kind: str, console: Console) -> None:
-    console.print(f"{kind} over {LOADS[kind].transport.upper()} on lo; {_machine()}")
+    console.print(f"{kind.partition('-')[0]} over {LOADS[kind].transport.upper()} on lo; {_machine()}")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("", "offered/s", "offered", "captured", "dropped", "CPU us a message", "lag p50 us", "lag p99 us"):
         table.add_column(name, justify="right" if name else "left", header_style="dim", no_wrap=True)

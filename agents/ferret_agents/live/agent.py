@@ -322,7 +322,7 @@ class LiveAgent:
             pending=ledger.pending,
             damage=self._damage + len(ledger.damage) + ledger.damage_not_listed,
             messages=outbox.offered,
-            by_protocol={str(one): number for one, number in intake.dissector.messages.items()},
+            by_protocol=intake.messages_by_protocol(),
             foreign=intake.foreign,
             queued=outbox.queued,
             waiting=outbox.waiting,

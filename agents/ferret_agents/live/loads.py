@@ -65,6 +65,7 @@ class Kind:
 LOADS: Final[Mapping[str, Kind]] = {
     "gtpv2": Kind("udp", 2123, _gtpv2()),
     "sip": Kind("udp", 5060, _SIP),
+    "sip-tcp": Kind("tcp", 5060, _SIP),
     "diameter": Kind("tcp", 3868, _diameter()),
     "s1ap": Kind("sctp", 36412, _S1AP),
 }

@@ -100,15 +100,15 @@ class RingSource(PacketSource):
         return True
 
     def _read_packets(self, memory: mmap.mmap, number: int, take: Take, lost: Lost) -> None:
-        at, unpack = self._at, _PACKET.unpack_from
+        at, unpack, known, link_type = self._at, _PACKET.unpack_from, -1, RAW_IP
         for _ in range(number):
             following, seconds, nanoseconds, captured, length, status, mac, hardware = unpack(memory, at)
             if status & _LOSING:
                 self._dropped_before(lost)
-            link_type = link_type_of(hardware)
+            if hardware != known:  # as a rule they are all of one interface
+                known, link_type = hardware, link_type_of(hardware) or RAW_IP
             begin = at + mac
-            frame = memory[begin : begin + captured]
-            take(seconds * NS_PER_S + nanoseconds, frame, length, RAW_IP if link_type is None else link_type)
+            take(seconds * NS_PER_S + nanoseconds, memory[begin : begin + captured], length, link_type)
             at += following
         self.frames += number
         self._packets -= number
