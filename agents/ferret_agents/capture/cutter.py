@@ -17,6 +17,7 @@ from ferret_agents.capture import framing
 from ferret_agents.capture.ledger import DAMAGED, USED, Ledger, better
 
 _SIGNALLING_PORTS = frozenset((3868, 5060))
+_QUICKLY_JOINED = 1 << 16  # octets that wait: joining them with more again and again takes its time
 _BLANK = b"\r\n\0"  # keep-alives between SIP messages, RFC 5626 section 3.5.1
 
 Emit = Callable[[Protocol, bytes, int, int, tuple[Flaw, ...]], None]
@@ -87,17 +88,48 @@ class Cutter:
         self._marks.append(_Mark(self.offset, frame, captured_at_ns, pushed))
         self._cut()
 
-    def pass_whole(self, octets: bytes) -> list[bytes] | None:
-        """The next octets of the stream, if they are whole messages and nothing is open: these messages.
+    def pass_in_order(self, octets: bytes, frame: int, captured_at_ns: int, *, pushed: bool) -> list[bytes] | None:
+        """Take the next octets of the stream, if nothing is wrong with it; the messages that they complete.
 
-        None: use `take`. The quick way for what nearly every segment is; the ledger is the caller's affair.
+        None: nothing has changed, use `take`. The quick way for what nearly every segment is. `frame` need not be held
+        in the ledger: where it brings the beginning of a message (`waits`) it is held here.
         """
-        if self._buffer or not self._synced or self._discard or self._hole:
+        buffer, whole, searched, length = self._buffer, octets, 0, 0
+        if not self._synced or self._discard or self._hole:
             return None
-        found = _diameter_messages(octets) if self.protocol is Protocol.DIAMETER else _sip_message(octets)
-        if found is not None:
-            self.offset += len(octets)
+        is_diameter = self.protocol is Protocol.DIAMETER
+        if buffer:
+            if len(buffer) > _QUICKLY_JOINED or (not is_diameter and framing.is_sip(octets)):  # which may begin anew
+                return None
+            whole, searched = bytes(buffer) + octets, self._searched
+        found: list[bytes] = []
+        at, end = 0, len(whole)
+        while at < end:
+            length = _diameter_length(whole, at) if is_diameter else _sip_length(whole, searched, at)
+            if length < 0:
+                return None
+            if not length or at + length > end:
+                break
+            found.append(whole[at : at + length])
+            at += length
+            searched = 0
+        self.offset += len(octets)
+        if buffer or at < end:
+            self._keep_rest(whole[at:], bool(found), _Mark(self.offset, frame, captured_at_ns, pushed))
+            self._searched = 0 if length else end - at
         return found
+
+    def _keep_rest(self, rest: bytes, is_used: bool, mark: _Mark) -> None:
+        """`rest` waits for more; if `is_used`, what has waited so far was part of a message."""
+        if is_used:
+            for one in self._marks:
+                self._ledger.settle(one.frame, USED)
+            self._marks.clear()
+            mark.fate = USED
+        if rest:
+            self._ledger.hold(mark.frame)
+            self._marks.append(mark)
+        self._buffer[:] = rest
 
     def skip(self, octets: int) -> None:
         """The next `octets` of the stream will never come."""
@@ -270,18 +302,14 @@ class Cutter:
             marks[0].fate = better(marks[0].fate, fate)
 
 
-def _diameter_messages(octets: bytes) -> list[bytes] | None:
-    """Whole Diameter messages; None where it is anything else."""
-    found, at, end = [], 0, len(octets)
-    while at <= end - framing.DIAMETER_HEADER:
-        start, length = at, framing.diameter_length(octets, at)
-        if not length:
-            return None
-        at += length
-        found.append(octets[start:at])
-    return found if at == end else None
+def _diameter_length(octets: bytes, at: int) -> int:
+    """The length of the Diameter message at `at`; 0: more octets are needed to say; -1: there is none."""
+    if len(octets) - at < framing.DIAMETER_HEADER:
+        return 0 if octets[at] == 1 else -1
+    return framing.diameter_length(octets, at) or -1
 
 
-def _sip_message(octets: bytes) -> list[bytes] | None:
-    """One whole SIP message; None where it is anything else."""
-    return [octets] if framing.sip_extent(octets).length == len(octets) else None
+def _sip_length(octets: bytes, searched: int, at: int) -> int:
+    """The same of a SIP message. `searched`: see `framing.sip_extent`."""
+    extent = framing.sip_extent(octets, searched, at)
+    return -1 if extent.fault else extent.length

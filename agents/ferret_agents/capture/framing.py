@@ -84,12 +84,12 @@ def is_diameter(octets: bytes | bytearray, at: int = 0) -> bool:
     return not octets[at + 24] & 0x1F and 8 <= avp <= length - DIAMETER_HEADER
 
 
-def diameter_extent(octets: bytes | bytearray) -> Extent:
-    """The extent of the Diameter message at the beginning of a stream that is known to carry Diameter."""
-    if len(octets) < DIAMETER_HEADER:
-        return Extent(0, "" if not octets or octets[0] == 1 else f"Diameter version {octets[0]}")
-    fault = diameter_fault(octets)
-    return Extent(0, fault) if fault else Extent(int.from_bytes(octets[1:4], "big"))
+def diameter_extent(octets: bytes | bytearray, at: int = 0) -> Extent:
+    """The extent of the Diameter message at `at` in a stream that is known to carry Diameter."""
+    if len(octets) - at < DIAMETER_HEADER:
+        return Extent(0, "" if len(octets) == at or octets[at] == 1 else f"Diameter version {octets[at]}")
+    length = diameter_length(octets, at)
+    return Extent(length) if length else Extent(0, diameter_fault(octets, at))
 
 
 def is_sip(octets: bytes | bytearray) -> bool:
@@ -102,24 +102,25 @@ def may_be_sip(octets: bytes | bytearray) -> bool:
     return is_sip(octets) or (b"\n" not in octets and _SIP_PART.match(octets) is not None)
 
 
-def sip_extent(octets: bytes | bytearray, searched: int = 0) -> Extent:
-    """The extent of the SIP message at the beginning of a stream.
+def sip_extent(octets: bytes | bytearray, searched: int = 0, at: int = 0) -> Extent:
+    """The extent of the SIP message at `at` in a stream.
 
-    `searched`: octets that an earlier call has already searched for the header's end in vain. Without Content-Length,
-    which a stream must have, the body is taken as empty.
+    `searched`: octets from there that an earlier call has already searched for the header's end in vain. Without
+    Content-Length, which a stream must have, the body is taken as empty.
     """
-    if _SIP_LINE.match(octets) is None:
-        if b"\n" in octets[:8192] or len(octets) >= 8192 or not _SIP_PART.match(octets):
+    if _SIP_LINE.match(octets, at) is None:
+        if b"\n" in octets[at : at + 8192] or len(octets) - at >= 8192 or not _SIP_PART.match(octets, at):
             return Extent(0, "no SIP start line")
         return Extent(0)
-    end = _HEADER_END.search(octets, max(0, searched - 3))
+    end = _HEADER_END.search(octets, at + max(0, searched - 3))
     if end is None:
-        return Extent(0, f"a SIP header longer than {MAX_SIP_HEADER} octets" if len(octets) > MAX_SIP_HEADER else "")
-    field = _CONTENT_LENGTH.search(octets, 0, end.end())
+        is_long = len(octets) - at > MAX_SIP_HEADER
+        return Extent(0, f"a SIP header longer than {MAX_SIP_HEADER} octets" if is_long else "")
+    field = _CONTENT_LENGTH.search(octets, at, end.end())
     text = field[1].strip() if field else b"0"
     if not text.isdigit() or len(text) > 8 or int(text) > MAX_MESSAGE:
         return Extent(0, f"a SIP Content-Length of {text[:20].decode('latin-1')!r}")
-    return Extent(end.end() + int(text))
+    return Extent(end.end() - at + int(text))
 
 
 def find_start(octets: bytes | bytearray) -> tuple[Protocol, int] | None:

@@ -74,25 +74,6 @@ class Half:
         self.is_open = True  # until `TcpStreams` gives it up
         self.used = False  # by `pass_in_order`, since it was last made the latest
 
-    def pass_in_order(self, sequence: int, acknowledged: int, flags: int, payload: bytes) -> list[bytes] | None:
-        """The messages of a segment that is next in order and holds whole ones, or none; None: use `TcpStreams.add`.
-
-        The quick way for what nearly every segment is; the ledger is the caller's affair.
-        """
-        if self.waiting or flags & ~PSH != ACK or self.finished_at >= 0 or not self.is_open:
-            return None
-        found: list[bytes] | None = []
-        if payload:
-            cutter = self.cutter
-            if (sequence - self.origin - cutter.offset) & 0xFFFFFFFF:
-                return None
-            found = cutter.pass_whole(payload)
-            if found is None:
-                return None
-        self.acknowledged = acknowledged
-        self.used = True
-        return found
-
 
 class TcpStreams:
     """Every TCP connection of a capture. Sans-IO; bounded in connections, segments and octets that wait, and time.
@@ -160,11 +141,44 @@ class TcpStreams:
         return fate
 
     def half(self, flow: Flow) -> Half | None:
-        """A direction of a connection, for `Half.pass_in_order`, until `is_open` is False; None: not known.
+        """A direction of a connection, for `pass_in_order`, until `is_open` is False; None: not known.
 
         Whoever asks often may keep it.
         """
         return self._halves.get(flow)
+
+    def pass_in_order(
+        self,
+        flow: Flow,
+        half: Half,
+        sequence: int,
+        acknowledged: int,
+        flags: int,
+        payload: bytes,
+        frame: int,
+        at_ns: int,
+    ) -> list[bytes] | None:
+        """The messages that a whole segment completes, if it is next in order and nothing waits; None: use `add`.
+
+        The quick way for what nearly every segment is. The frame is the caller's to account for, but where the half's
+        cutter `waits` for the rest of a message that begins in it.
+        """
+        if half.waiting or flags & ~PSH != ACK or half.finished_at >= 0:
+            return None
+        found: list[bytes] | None = []
+        if payload:
+            cutter = half.cutter
+            if (sequence - half.origin - cutter.offset) & 0xFFFFFFFF:
+                return None
+            found = cutter.pass_in_order(payload, frame, at_ns, pushed=flags & PSH != 0)
+            if found is None:
+                return None
+            if cutter.waits:
+                half.last_octets_at = at_ns
+                self._partial[flow] = half
+        half.acknowledged = acknowledged
+        half.used = True
+        return found
 
     def expire(self, clock: int) -> None:
         """Stop waiting for what does not come."""

@@ -25,10 +25,11 @@ class Batch(NamedTuple):
 class Catch:
     """The messages of one NF. Flows of the hot path count by what is cheapest to look at; `by_type` gives the names."""
 
-    __slots__ = ("diameter", "foreign", "gtpv2", "messages", "named", "number", "s1ap", "sip", "times")
+    __slots__ = ("diameter", "foreign", "frame", "gtpv2", "messages", "named", "number", "s1ap", "sip", "times")
 
     def __init__(self) -> None:
         self.number = 0  # of the last message, holes included
+        self.frame = 0  # the last one that has a number: only those do that may have to wait
         self.messages: list[bytes] = []
         self.times: list[int] = []
         self.gtpv2 = [0] * 256  # messages by message type

@@ -146,14 +146,21 @@ class SegmentFlow(Flow):
             half = self._half = self._streams.half(self._key)
             if half is None:
                 return False
-        found = half.pass_in_order(sequence, acknowledged, flags, frame[begin:end])
+        payload, catch = frame[begin:end], self._catch
+        found = self._streams.pass_in_order(
+            self._key, half, sequence, acknowledged, flags, payload, catch.frame + 1, at_ns
+        )
         if found is None:
             return False
-        if not found:
+        if not payload:
             self._ledger.frames += 1
             self._ledger.ignored["tcp without payload"] += 1
             return True
-        self._count_used()
+        if half.cutter.waits:  # the frame's fate is settled with the rest of the message that begins in it
+            self._ledger.frames += 1
+            catch.frame += 1
+        else:
+            self._count_used()
         is_diameter = half.cutter.protocol is Protocol.DIAMETER
         for octets in found:
             if not self._is_ours:

@@ -32,7 +32,6 @@ class Intake:
         self._sender = Sender(agent, epoch)
         self._hot = HotPath(self._catch, self.dissector, self._sender)
         self._addresses: frozenset[str] = frozenset()
-        self._frames = 0
         self.use(addresses)
 
     def use(self, addresses: Sequence[str]) -> None:
@@ -45,8 +44,9 @@ class Intake:
         """A frame, as the kernel gave it."""
         if link_type == ETHERNET and wire_length == len(frame) and self._hot.take(at_ns, frame):
             return
-        self._frames = self._frames % _FRAME_NUMBERS + 1
-        self._offer(self.dissector.feed(Record(self._frames, at_ns, link_type, frame, wire_length)))
+        catch = self._catch
+        catch.frame = catch.frame % _FRAME_NUMBERS + 1
+        self._offer(self.dissector.feed(Record(catch.frame, at_ns, link_type, frame, wire_length)))
 
     def lost(self, frames: int) -> None:
         """The kernel dropped frames. Each may have been a message: the hole is at least as wide."""

@@ -93,6 +93,8 @@ def assert_same(frames: Sequence[bytes]) -> int:
         at_ns = AT + number * 1_000_000
         intake.take(at_ns, octets, len(octets), 1)
         wanted += dissector.feed(Record(number + 1, at_ns, 1, octets, len(octets)))
+    assert intake.dissector.ledger.pending == dissector.ledger.pending
+    assert intake.dissector.waiting_octets == dissector.waiting_octets
     intake.flush()
     wanted += dissector.flush()
     got = [decode_captured(octets) for octets in intake.take_batch().messages]
@@ -145,7 +147,7 @@ def test_a_sip_stream_is_read_as_reassembly_reads_it(random: Random, messages: i
     stream = b"".join(random.choice((SIP, OTHER_SIP, b"\r\n\r\n")) for _ in range(messages)) + SIP
     at, frames, first = 0, [], 1000
     while at < len(stream):
-        size = random.choice((len(SIP), len(SIP), len(OTHER_SIP), 4, 500))
+        size = random.choice((len(SIP), len(SIP), len(OTHER_SIP), 4, 500, 2000))
         frames.append(segment(first + at, stream[at : at + size]))
         at += size
     if wild:
@@ -204,6 +206,23 @@ def test_what_is_in_order_takes_the_quick_way() -> None:
                 intake.take(AT, octets, len(octets), 1)
         assert sum(intake.dissector.link_types.values()) == 3  # only the first of each was dissected
         assert len(intake.take_batch().messages) == 40
+
+
+def test_a_sip_message_shorter_than_it_says_is_taken_once_nothing_follows_also_the_quick_way() -> None:
+    short = SIP.replace(b"Content-Length: 400", b"Content-Length: 450")[:-1] + b"\n"
+    intake, dissector = Intake("", ()), Dissector()
+    for number, octets in enumerate((segment(1, SIP), segment(1 + len(SIP), SIP + short))):
+        intake.take(AT + number, octets, len(octets), 1)
+        dissector.feed(Record(number + 1, AT + number, 1, octets, len(octets)))
+    assert sum(intake.dissector.link_types.values()) == 1
+    assert len(intake.take_batch().messages) == 2
+    for second in range(1, 4):
+        intake.expire(AT + second * 10**9)
+        dissector.expire(AT + second * 10**9)
+    (late,) = intake.take_batch().messages
+    assert decode_captured(late).octets == short
+    assert [one.what for one in intake.dissector.ledger.damage] == [one.what for one in dissector.ledger.damage]
+    assert intake.dissector.ledger.pending == 0
 
 
 def test_a_stream_that_is_still_in_use_is_not_given_up_for_new_ones() -> None:
