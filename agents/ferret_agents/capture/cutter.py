@@ -41,7 +41,7 @@ class Cutter:
     """Takes octets in stream order. Each frame that it is given must be held in the ledger once; it settles them."""
 
     __slots__ = (
-        "_buffer", "_discard", "_emit", "_hole", "_kind", "_ledger", "_marks", "_newest", "_noise", "_ports",
+        "_buffer", "_discard", "_emit", "_hole", "_kind", "_ledger", "_length", "_marks", "_newest", "_noise", "_ports",
         "_reported", "_searched", "_synced", "offset", "protocol",
     )  # fmt: skip
 
@@ -56,6 +56,7 @@ class Cutter:
         self._discard = 0  # octets to come of a message that a hole has spoilt
         self._newest: _Mark | None = None  # the latest frame that a message so far came in
         self._searched = 0
+        self._length = 0  # of the message that the buffer begins with, where `pass_in_order` knows it
         self._noise = 0  # octets since the last message that belong to none
         self._kind = ""  # what a stream of neither protocol seems to be
         self._reported = False  # that it is noise
@@ -94,7 +95,7 @@ class Cutter:
         None: nothing has changed, use `take`. The quick way for what nearly every segment is. `frame` need not be held
         in the ledger: where it brings the beginning of a message (`waits`) it is held here.
         """
-        buffer, whole, searched, length = self._buffer, octets, 0, 0
+        buffer, whole, searched, length = self._buffer, octets, 0, self._length
         if not self._synced or self._discard or self._hole:
             return None
         is_diameter = self.protocol is Protocol.DIAMETER
@@ -105,31 +106,31 @@ class Cutter:
         found: list[bytes] = []
         at, end = 0, len(whole)
         while at < end:
-            length = _diameter_length(whole, at) if is_diameter else _sip_length(whole, searched, at)
+            if not length:
+                length = _diameter_length(whole, at) if is_diameter else _sip_length(whole, searched, at)
             if length < 0:
                 return None
             if not length or at + length > end:
                 break
             found.append(whole[at : at + length])
             at += length
-            searched = 0
+            length = searched = 0
         self.offset += len(octets)
-        if buffer or at < end:
-            self._keep_rest(whole[at:], bool(found), _Mark(self.offset, frame, captured_at_ns, pushed))
-            self._searched = 0 if length else end - at
-        return found
-
-    def _keep_rest(self, rest: bytes, is_used: bool, mark: _Mark) -> None:
-        """`rest` waits for more; if `is_used`, what has waited so far was part of a message."""
-        if is_used:
-            for one in self._marks:
-                self._ledger.settle(one.frame, USED)
-            self._marks.clear()
-            mark.fate = USED
-        if rest:
-            self._ledger.hold(mark.frame)
+        if buffer:
+            if found:
+                for mark in self._marks:
+                    self._ledger.settle(mark.frame, USED)
+                self._marks.clear()
+            buffer.clear()
+        self._length = length
+        self._searched = 0 if length else end - at
+        if at < end:
+            buffer += whole[at:]
+            self._ledger.hold(frame)
+            mark = _Mark(self.offset, frame, captured_at_ns, pushed)
+            mark.fate = USED if found else None
             self._marks.append(mark)
-        self._buffer[:] = rest
+        return found
 
     def skip(self, octets: int) -> None:
         """The next `octets` of the stream will never come."""
@@ -291,7 +292,7 @@ class Cutter:
     def _consume(self, octets: int, fate: str) -> None:
         start = self.offset - len(self._buffer)
         del self._buffer[:octets]
-        self._searched = 0
+        self._searched = self._length = 0
         marks = self._marks
         settled = start
         while marks and marks[0].end <= start + octets:

@@ -57,8 +57,8 @@ class Half:
     """One direction of a connection."""
 
     __slots__ = (
-        "acknowledged", "cutter", "finished_at", "is_open", "last_octets_at", "origin", "started", "used", "waiting",
-        "waiting_octets", "waiting_since",
+        "acknowledged", "cutter", "finished_at", "is_open", "is_partial", "last_octets_at", "origin", "started", "used",
+        "waiting", "waiting_octets", "waiting_since",
     )  # fmt: skip
 
     def __init__(self, cutter: Cutter, origin: int, *, from_syn: bool) -> None:
@@ -72,6 +72,7 @@ class Half:
         self.acknowledged = -1  # the last acknowledgement number that this side sent
         self.finished_at = -1  # the offset of FIN
         self.is_open = True  # until `TcpStreams` gives it up
+        self.is_partial = False  # may hold the beginning of a message: is to be looked at
         self.used = False  # by `pass_in_order`, since it was last made the latest
 
 
@@ -130,8 +131,7 @@ class TcpStreams:
             fate = self._payload(flow, half, segment, clock)
             half = self._halves[flow]
             if half.cutter.waits:
-                half.last_octets_at = clock
-                self._partial[flow] = half
+                self._note_partial(flow, half, clock)
         if half.waiting:
             self._look_at_hole(flow, half, clock, closing=bool(segment.flags & RST))
         if segment.flags & (FIN | RST):
@@ -174,21 +174,27 @@ class TcpStreams:
             if found is None:
                 return None
             if cutter.waits:
-                half.last_octets_at = at_ns
-                self._partial[flow] = half
+                self._note_partial(flow, half, at_ns)
         half.acknowledged = acknowledged
         half.used = True
         return found
+
+    def _note_partial(self, flow: Flow, half: Half, clock: int) -> None:
+        half.last_octets_at = clock
+        if not half.is_partial:
+            half.is_partial = True
+            self._partial[flow] = half
 
     def expire(self, clock: int) -> None:
         """Stop waiting for what does not come."""
         for flow, half in list(self._impatient.items()):
             self._look_at_hole(flow, half, clock, closing=False)
         for flow, half in list(self._partial.items()):
-            if not half.cutter.waits:
-                del self._partial[flow]
-            elif clock - half.last_octets_at > self._quiet_ns and not half.waiting:
+            is_quiet = clock - half.last_octets_at > self._quiet_ns and not half.waiting
+            if half.cutter.waits and is_quiet:
                 half.cutter.quiet()
+            if is_quiet or not half.cutter.waits:
+                half.is_partial = False
                 del self._partial[flow]
 
     def flush(self) -> None:

@@ -23,13 +23,15 @@ _GTPV2 = bytes.fromhex(  # Modify Bearer Request with bearer contexts, as long a
         (72, bytes(8)), (3, b"\x07"), (75, bytes(8)), (161, bytes(1)), (255, bytes(42)),
     )
 )  # fmt: skip
-_SIP = (
+_SIP_HEADER = (
     b"INVITE sip:+15550100@ims.example SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.1.1:5060;branch=z9hG4bK776asdhds\r\n"
     b"Max-Forwards: 70\r\nFrom: <sip:+15550101@ims.example>;tag=1928301774\r\nTo: <sip:+15550100@ims.example>\r\n"
     b"Call-ID: a84b4c76e66710@127.0.1.1\r\nCSeq: 314159 INVITE\r\nContact: <sip:+15550101@127.0.1.1>\r\n"
     b"Route: <sip:orig@scscf.ims.example:6060;lr>\r\nP-Asserted-Identity: <sip:+15550101@ims.example>\r\n"
-    b"Supported: 100rel,precondition\r\nContent-Type: application/sdp\r\nContent-Length: 400\r\n\r\n" + b"v" * 400
+    b"Supported: 100rel,precondition\r\nContent-Type: application/sdp\r\nContent-Length: "
 )
+_SIP = _SIP_HEADER + b"400\r\n\r\n" + b"v" * 400
+_LARGE_SIP = _SIP_HEADER + b"1400\r\n\r\n" + b"v" * 1400  # RFC 3261 clause 18.1.1: too large for UDP
 _IES = bytes.fromhex("00000300000005c0000000010008000480010001001a007978") + bytes(120)
 _S1AP = b"\x00\x0b\x40" + bytes((0x80, len(_IES))) + _IES  # DownlinkNASTransport
 
@@ -39,12 +41,14 @@ def _gtpv2() -> bytes:
     return _GTPV2[:2] + length.to_bytes(2, "big") + _GTPV2[4:]
 
 
-def _diameter() -> bytes:
-    """A Credit-Control-Request as long as they often are."""
+def _diameter(more: int = 0) -> bytes:
+    """A Credit-Control-Request as long as they often are, or longer by an AVP of `more` octets."""
     avps = b"".join(
         struct.pack(">IB3s", code, 0x40, (8 + size).to_bytes(3, "big")) + bytes(size)
-        for code, size in ((263, 40), (264, 40), (296, 24), (283, 24), (258, 4), (416, 4), (415, 4), (443, 60))
-    )
+        for code, size in (
+            (263, 40), (264, 40), (296, 24), (283, 24), (258, 4), (416, 4), (415, 4), (443, 60), *[(1001, more)][:more],
+        )
+    )  # fmt: skip
     return struct.pack(">I4sIII", 1 << 24 | 20 + len(avps), b"\xc0\0\x01\x10", 16777238, 1, 1) + avps
 
 
@@ -65,8 +69,9 @@ class Kind:
 LOADS: Final[Mapping[str, Kind]] = {
     "gtpv2": Kind("udp", 2123, _gtpv2()),
     "sip": Kind("udp", 5060, _SIP),
-    "sip-tcp": Kind("tcp", 5060, _SIP),
+    "sip-tcp": Kind("tcp", 5060, _LARGE_SIP),
     "diameter": Kind("tcp", 3868, _diameter()),
+    "diameter-large": Kind("tcp", 3868, _diameter(1800)),
     "s1ap": Kind("sctp", 36412, _S1AP),
 }
 """What can be sent."""
