@@ -122,6 +122,10 @@ class Dissector:
         out, self._out = self._out, []
         return out
 
+    def lost(self) -> None:
+        """Frames were lost in capturing, just before the next one."""
+        self.tcp.lost(self._clock)
+
     @property
     def waiting_octets(self) -> int:
         """How many octets wait in reassembly."""

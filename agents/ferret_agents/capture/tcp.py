@@ -102,6 +102,7 @@ class TcpStreams:
         self._max_octets = octets
         self._max_all = all_octets
         self._all = 0  # octets that wait, of all connections
+        self._lost_at = -1 << 63
         self._patience_ns = patience_ns
         self._acknowledged_patience_ns = acknowledged_patience_ns
         self._quiet_ns = quiet_ns
@@ -178,6 +179,10 @@ class TcpStreams:
         half.acknowledged = acknowledged
         half.used = True
         return found
+
+    def lost(self, clock: int) -> None:
+        """Frames were lost in capturing: what is missing now, and is acknowledged, need not be waited for."""
+        self._lost_at = clock
 
     def _note_partial(self, flow: Flow, half: Half, clock: int) -> None:
         half.last_octets_at = clock
@@ -307,7 +312,8 @@ class TcpStreams:
             waited = clock - half.waiting_since
             full = len(half.waiting) > self._max_segments or half.waiting_octets > self._max_octets
             full = full or self._all > self._max_all
-            certain = waited >= self._acknowledged_patience_ns and self._is_acknowledged(flow, half)
+            was_lost = 0 <= half.waiting_since - self._lost_at < self._patience_ns
+            certain = (was_lost or waited >= self._acknowledged_patience_ns) and self._is_acknowledged(flow, half)
             if not (full or closing or certain or waited > self._patience_ns):
                 return
             self._skip_hole(half)

@@ -51,6 +51,7 @@ class Intake:
     def lost(self, frames: int) -> None:
         """The kernel dropped frames. Each may have been a message: the hole is at least as wide."""
         self._catch.number += frames
+        self.dissector.lost()
 
     def expire(self, now_ns: int) -> None:
         """Give up what has waited too long in reassembly."""

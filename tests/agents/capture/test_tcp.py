@@ -329,3 +329,25 @@ def test_octets_that_wait_are_bounded_over_all_connections() -> None:
     streams.flush()
     assert streams.waiting_octets == ledger.pending == 0
     assert ledger.frames == frame
+
+
+@pytest.mark.parametrize("was_lost", (True, False))
+def test_what_capturing_has_lost_is_not_waited_for_once_it_is_acknowledged(
+    diameter: list[bytes], was_lost: bool
+) -> None:
+    streams = Streams()
+    starts = [1000 + sum(map(len, diameter[:number])) for number in range(4)]
+    streams.add(1, flags=ACK, flow=DOWN, payload=diameter[0], ack=1000, at=0.9)
+    streams.add(starts[0], diameter[0], at=1.0)
+    if was_lost:
+        streams.tcp.lost(SECOND)
+    streams.add(starts[2], diameter[2], at=1.01)
+    assert len(streams.messages) == 2
+    streams.add(1 + len(diameter[0]), flags=ACK, flow=DOWN, ack=starts[3], at=1.02)
+    streams.add(starts[3], diameter[3], at=1.03)
+    found = [message for message in streams.messages if message.source == UP.source]
+    if not was_lost:
+        assert len(found) == 1
+        return
+    assert [message.octets for message in found] == [diameter[0], diameter[2], diameter[3]]
+    assert [message.flaws for message in found] == [(), (Flaw.HOLE_BEFORE,), ()]
