@@ -17,6 +17,7 @@ from aiohttp import web
 from ferret.errors import ConfigError, FerretError
 from ferret.logs import LEVELS, configure
 from ferret.queue import open_queue
+from ferret.signals import until_told_to_stop
 from ferret_agents.live.agent import Capture
 from ferret_agents.live.counters import AgentCounters
 from ferret_agents.live.filter import DEFAULT_PORTS
@@ -144,10 +145,7 @@ def _run(settings: Settings, number: int, config_file: Path | None, flags: Mappi
 
 
 async def _serve(group: AgentGroup, settings: Settings, number: int, again: Any) -> list[AgentCounters]:
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    for one in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(one, stopping.set)
+    loop, stopping = asyncio.get_running_loop(), until_told_to_stop()
     loop.add_signal_handler(signal.SIGHUP, lambda: _reload(group, number, again))
     site = settings.http
     async with _http(group, (site[0], site[1] + number if site[1] else 0) if site else None):

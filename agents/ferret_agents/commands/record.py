@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from ferret.records.message import CapturedMessage
 from ferret.records.quality import assess
 from ferret.records.recorder import Capture
 from ferret.records.recording import Recording
+from ferret.signals import until_told_to_stop
 from ferret_agents.commands.overview import damage_lines
 from ferret_agents.commands.progress import collecting_progress, recording_progress
 from ferret_agents.live_recording import MOST_MESSAGES, collect, record_messages
@@ -123,10 +123,7 @@ def _from_queue(name: str, seconds: float | None, spool: Spool | None) -> _Taken
 
 
 async def _until_told(queue: MessageQueue, seconds: float | None, spool: Spool | None) -> list[CapturedMessage]:
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    loop, stopping = asyncio.get_running_loop(), until_told_to_stop()
     if seconds is not None:
         loop.call_later(seconds, stopping.set)
     with collecting_progress(MOST_MESSAGES) as progress:

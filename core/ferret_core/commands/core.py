@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import SystemRandom
@@ -15,6 +14,7 @@ import click
 from ferret.errors import ConfigError
 from ferret.logs import configure
 from ferret.records.message import Role
+from ferret.signals import until_told_to_stop
 from ferret.transport.endpoint import TransportError
 from ferret_core.driver.configuration import LabNetwork
 from ferret_core.driver.core_set import CoreSet
@@ -65,10 +65,7 @@ def _role(name: str) -> Role:
 
 
 async def _serve(lab: LabNetwork, roles: Iterable[Role], patience: float) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    stopping = until_told_to_stop()
     async with AsyncExitStack() as stack:
         chosen = [role for role in roles if role is not Role.REMOTE]
         if chosen:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from ferret.logs import configure
 from ferret.records.message import Role
 from ferret.replay.plan import EDGE_ROLES
 from ferret.replay.rules import load_rules
+from ferret.signals import until_told_to_stop
 from ferret.transport.sctp import choose
 from ferret_edge.edge_set import EdgeSet
 from ferret_edge.site import Site
@@ -59,10 +59,7 @@ def _role(name: str) -> Role:
 
 
 async def _serve(nfs: EdgeSet, role: Role) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    stopping = until_told_to_stop()
     async with nfs:
         click.echo(f"edge {role} at {nfs.site.address(role)}, replay port {nfs.site.replay_url(role)}")
         await stopping.wait()
