@@ -93,8 +93,8 @@ class Outbox:
         done = 0
         if not self.waiting and self.queue is not None:
             done = self._straight(self.queue, messages, times)
-        for place in range(done, len(messages)):
-            self._keep(messages[place], times[place])
+        if done < len(messages):
+            self._keep_all(messages[done:], times[done:])
 
     def _straight(self, queue: MessageQueue, messages: Sequence[bytes], times: Sequence[int]) -> int:
         try:
@@ -106,10 +106,19 @@ class Outbox:
             self._passed(times[:done] if done < len(times) else times)
         return done
 
+    def _keep_all(self, messages: Sequence[bytes], times: Sequence[int]) -> None:
+        octets = sum(map(len, messages))
+        if self._fits(octets, len(messages)):
+            self._waiting.extend(zip(messages, times, strict=True))
+            self._memory_octets += octets
+            return
+        for message, captured_at_ns in zip(messages, times, strict=True):
+            self._keep(message, captured_at_ns)
+
     def _keep(self, octets: bytes, captured_at_ns: int) -> None:
-        if not self._fits(octets):
+        if not self._fits(len(octets)):
             self.flush()
-        if self._fits(octets):
+        if self._fits(len(octets)):
             self._waiting.append((octets, captured_at_ns))
             self._memory_octets += len(octets)
         elif self._spill is not None and self._spill.put(octets, captured_at_ns):
@@ -117,13 +126,13 @@ class Outbox:
         else:
             self.dropped[Drop.BUFFER_FULL] += 1
 
-    def _fits(self, octets: bytes) -> bool:
-        """Whether a message may wait in memory: not past others that wait in the file."""
+    def _fits(self, octets: int, messages: int = 1) -> bool:
+        """Whether messages of so many octets together may wait in memory: not past others that wait in the file."""
         limits = self._limits
         return (
             not self.on_disk
-            and len(self._waiting) < limits.messages
-            and self._memory_octets + len(octets) <= limits.octets
+            and len(self._waiting) + messages <= limits.messages
+            and self._memory_octets + octets <= limits.octets
         )
 
     def refuse(self, reason: Drop, number: int = 1) -> None:
