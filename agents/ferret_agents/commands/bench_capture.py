@@ -21,6 +21,7 @@ from ferret_agents.live.loads import LOADS, Load
 from ferret_agents.live.measure import YARDSTICKS, Figures, Way, enter_own_network, measure_agent, measure_yardstick
 from ferret_agents.live.measure_beside import Beside, measure_file, measure_nf
 from ferret_agents.live.measure_kamailio import measure_kamailio, why_not
+from ferret_agents.live.ring import PERIOD_MS
 
 _WAYS = [str(one) for one in Capture]
 _NF_RATE = 40_000  # questions a second, below what the NF can do alone
@@ -40,7 +41,7 @@ _WIDE = 140
     type=click.Choice(_WAYS),
     help="How to capture (default: both ways).",
 )
-@click.option("--period", default=1, show_default=True, metavar="MS", help="Buffered: how late a frame may be.")
+@click.option("--period", default=PERIOD_MS, show_default=True, metavar="MS", help="Buffered: how late a frame may be.")
 @click.option("--yardsticks/--no-yardsticks", default=True, help="Measure tcpdump and dumpcap as well.")
 @click.option(
     "--nf", "beside", is_flag=True, help="Also: how much slower an NF (a UDP echo) is with an agent beside it."
@@ -69,7 +70,7 @@ def bench_capture(
 
     Prints for the agent, and for tcpdump and dumpcap at the same rate: messages offered, captured and dropped, CPU
     time per message, and for the agent how long after the kernel's timestamp messages are in the queue. Of several
-    turns: the one with the median CPU time, the range of these, and the drops of the worst.
+    turns: the one with the median CPU time, the range of these, and what the worst has captured and dropped.
     """
     configure(level="error")
     enter_own_network()
@@ -139,6 +140,6 @@ def _print(results: Iterable[Sequence[Figures]], kind: str, console: Console) ->
         if len(turns) > 1:
             cpu += f" ({ordered[0].cpu_us:.1f} – {ordered[-1].cpu_us:.1f})"
         lags = (f"{one.lag_p50_us:.0f}", f"{one.lag_p99_us:.0f}") if one.lag_p50_us else ("-", "-")
-        row = (one.what, f"{one.offered_per_second:.0f}", str(one.offered), str(one.captured), dropped)
+        row = (one.what, f"{one.offered_per_second:.0f}", str(one.offered), str(worst.captured), dropped)
         table.add_row(*row, cpu, *lags)
     console.print(table)

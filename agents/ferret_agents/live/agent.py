@@ -34,7 +34,7 @@ from ferret_agents.live.netns import inside
 from ferret_agents.live.outbox import BufferLimits, Drop
 from ferret_agents.live.packets import RECEIVE_BUFFER, PacketSource, SocketSource, Take
 from ferret_agents.live.pcapng_files import FilesConfig, Frame, PcapngFiles
-from ferret_agents.live.ring import RingSource
+from ferret_agents.live.ring import PERIOD_MS, RingSource
 from ferret_agents.live.spill import Spill
 
 _BATCH: Final = 256  # frames read before the event loop gets its turn
@@ -65,7 +65,7 @@ class AgentConfig:
     buffer: BufferLimits = field(default_factory=BufferLimits)
     receive_buffer: int = RECEIVE_BUFFER  # octets asked of the kernel; of the ring, when buffered
     capture: Capture = Capture.IMMEDIATE
-    period_ms: int = 1  # buffered: how late a frame may be
+    period_ms: int = PERIOD_MS  # buffered: how late a frame may be
     netns: str = ""  # network namespace to open the socket in: a path, such as /proc/PID/ns/net, or a name of ip netns
     filter: str = ""  # the user's own, in pcap-filter(7)'s language, beside addresses and ports
     fanout: int | None = None  # sockets of this number share the frames

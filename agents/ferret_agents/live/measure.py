@@ -34,6 +34,7 @@ from ferret_agents.live.agent import AgentConfig, Capture, LiveAgent
 from ferret_agents.live.counters import AgentCounters, Lag
 from ferret_agents.live.loads import LOADS, NF, Load, send
 from ferret_agents.live.loop import new_event_loop
+from ferret_agents.live.ring import PERIOD_MS
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SIOCSIFFLAGS, _SIOCSIFMTU, _SIOCETHTOOL = 0x8914, 0x8922, 0x8946
@@ -117,7 +118,7 @@ class Way:
     """How an agent captures."""
 
     capture: Capture = Capture.IMMEDIATE
-    period_ms: int = 1
+    period_ms: int = PERIOD_MS
 
     def __str__(self) -> str:
         late = f", {self.period_ms} ms" if self.capture is Capture.BUFFERED else ""

@@ -19,6 +19,7 @@ from ferret_agents.live.interfaces import link_type_of
 from ferret_agents.live.packets import NS_PER_S, SOL_PACKET, Lost, PacketSource, Take
 
 RING: Final = 8 << 20  # octets
+PERIOD_MS: Final = 2  # waking up costs the most: with 1 ms a third more at 50,000 messages a second
 BLOCK: Final = 256 << 10  # octets; segmentation offload makes frames of 64 kB and more
 _FRAME: Final = 2048  # octets; the kernel wants to be told, and makes no use of it
 _PACKET_RX_RING, _PACKET_VERSION, _TPACKET_V3 = 5, 10, 2
@@ -41,7 +42,7 @@ class RingSource(PacketSource):
         interfaces: Sequence[Interface],
         *,
         ring: int = RING,
-        period_ms: int = 1,
+        period_ms: int = PERIOD_MS,
         fanout: int | None = None,
     ) -> None:
         """`ring`: octets, at least those of two blocks; that much memory is never swapped out."""

@@ -20,7 +20,7 @@ Everything that the file may say (docs/agents.md explains it):
     name = "192.0.2.1"
     mirror = false
     capture = "buffered"               # or "immediate"
-    period_ms = 1
+    period_ms = 2
     kernel_mb = 8
     processes = 1
     netns = "/proc/4711/ns/net"        # a container's; or a name of ip netns
@@ -60,6 +60,7 @@ from ferret_agents.live.filter import DEFAULT_PORTS
 from ferret_agents.live.hep import HepConfig
 from ferret_agents.live.outbox import BufferLimits
 from ferret_agents.live.pcapng_files import FilesConfig
+from ferret_agents.live.ring import PERIOD_MS
 
 DEFAULT_QUEUE: Final = "/ferret"
 _MEGABYTE: Final = 1 << 20
@@ -259,7 +260,7 @@ def _agents(
             name=table.get("name", ""),
             receive_buffer=table.get("kernel_mb", 8) * _MEGABYTE,
             capture=Capture(table.get("capture", Capture.IMMEDIATE)),
-            period_ms=table.get("period_ms", 1),
+            period_ms=table.get("period_ms", PERIOD_MS),
             filter=table.get("filter", ""),
             netns=table.get("netns", ""),
             **common,
