@@ -99,6 +99,9 @@ class Cutter:
         if not self._synced or self._discard or self._hole:
             return None
         is_diameter = self.protocol is Protocol.DIAMETER
+        if is_diameter and not buffer and _diameter_length(octets, 0) == len(octets):  # as nearly all are
+            self.offset += len(octets)
+            return [octets]
         if buffer:
             if len(buffer) > _QUICKLY_JOINED or (not is_diameter and framing.is_sip(octets)):  # which may begin anew
                 return None

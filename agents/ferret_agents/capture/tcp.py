@@ -73,7 +73,15 @@ class Half:
         self.finished_at = -1  # the offset of FIN
         self.is_open = True  # until `TcpStreams` gives it up
         self.is_partial = False  # may hold the beginning of a message: is to be looked at
-        self.used = False  # by `pass_in_order`, since it was last made the latest
+        self.used = False  # the quick way, since it was last made the latest
+
+    def acknowledge(self, acknowledged: int, flags: int) -> bool:
+        """Take a segment that only acknowledges, if nothing waits; else use `TcpStreams.add`."""
+        if self.waiting or flags & ~PSH != ACK or self.finished_at >= 0:
+            return False
+        self.acknowledged = acknowledged
+        self.used = True
+        return True
 
 
 class TcpStreams:
@@ -161,23 +169,22 @@ class TcpStreams:
     ) -> list[bytes] | None:
         """The messages that a whole segment completes, if it is next in order and nothing waits; None: use `add`.
 
+        `payload`: not empty; for what has none there is `Half.acknowledge`.
+
         The quick way for what nearly every segment is. The frame is the caller's to account for, but where the half's
         cutter `waits` for the rest of a message that begins in it.
         """
-        if half.waiting or flags & ~PSH != ACK or half.finished_at >= 0:
+        cutter = half.cutter
+        if half.waiting or (sequence - half.origin - cutter.offset) & 0xFFFFFFFF:
             return None
-        found: list[bytes] | None = []
-        if payload:
-            cutter = half.cutter
-            if (sequence - half.origin - cutter.offset) & 0xFFFFFFFF:
-                return None
-            found = cutter.pass_in_order(payload, frame, at_ns, pushed=flags & PSH != 0)
-            if found is None:
-                return None
+        if flags & ~PSH != ACK or half.finished_at >= 0:
+            return None
+        found = cutter.pass_in_order(payload, frame, at_ns, pushed=flags & PSH != 0)
+        if found is not None:
+            half.acknowledged = acknowledged
+            half.used = True
             if cutter.waits:
                 self._note_partial(flow, half, at_ns)
-        half.acknowledged = acknowledged
-        half.used = True
         return found
 
     def lost(self, clock: int) -> None:

@@ -146,31 +146,36 @@ class SegmentFlow(Flow):
             half = self._half = self._streams.half(self._key)
             if half is None:
                 return False
-        payload, catch = frame[begin:end], self._catch
+        if begin == end:
+            return self._take_empty(half, acknowledged, flags)
+        catch = self._catch
         found = self._streams.pass_in_order(
-            self._key, half, sequence, acknowledged, flags, payload, catch.frame + 1, at_ns
+            self._key, half, sequence, acknowledged, flags, frame[begin:end], catch.frame + 1, at_ns
         )
         if found is None:
             return False
-        if not payload:
-            self._ledger.frames += 1
-            self._ledger.ignored["tcp without payload"] += 1
-            return True
         if half.cutter.waits:  # the frame's fate is settled with the rest of the message that begins in it
             self._ledger.frames += 1
             catch.frame += 1
         else:
             self._count_used()
-        is_diameter = half.cutter.protocol is Protocol.DIAMETER
+        protocol = half.cutter.protocol or Protocol.DIAMETER
         for octets in found:
             if not self._is_ours:
-                self._catch.refuse(Protocol.DIAMETER if is_diameter else Protocol.SIP)
-            elif is_diameter:
-                self._catch.diameter[octets[4:8]] += 1
-                self._put(Protocol.DIAMETER, octets, at_ns)
+                catch.refuse(protocol)
+                continue
+            if protocol is Protocol.DIAMETER:
+                catch.diameter[octets[4:8]] += 1
             else:
-                self._catch.named[Protocol.SIP, type_of(Protocol.SIP, octets)] += 1
-                self._put(Protocol.SIP, octets, at_ns)
+                catch.named[protocol, type_of(protocol, octets)] += 1
+            self._put(protocol, octets, at_ns)
+        return True
+
+    def _take_empty(self, half: tcp.Half, acknowledged: int, flags: int) -> bool:
+        if not half.acknowledge(acknowledged, flags):
+            return False
+        self._ledger.frames += 1
+        self._ledger.ignored["tcp without payload"] += 1
         return True
 
 
