@@ -13,6 +13,7 @@ from ferret.protocols.summary import Protocol
 from ferret_agents.live.message_types import type_of
 
 _MOST_KINDS: Final = 4096
+_FRAME_NUMBERS: Final = 0xFFFFFFFF  # then they start anew: the queue's format has 32 bits for them
 
 
 class Batch(NamedTuple):
@@ -29,7 +30,7 @@ class Catch:
 
     def __init__(self) -> None:
         self.number = 0  # of the last message, holes included
-        self.frame = 0  # the last one that has a number: only those do that may have to wait
+        self.frame = 0  # the last one that has a number: only those have one that may have to wait
         self.messages: list[bytes] = []
         self.times: list[int] = []
         self.gtpv2 = [0] * 256  # messages by message type
@@ -38,6 +39,11 @@ class Catch:
         self.diameter: defaultdict[bytes, int] = defaultdict(int)  # by flags and command: octets 4 to 7
         self.named: Counter[tuple[str, str]] = Counter()  # those that were not counted so
         self.foreign: Counter[Protocol] = Counter()  # messages of others that the filter could not tell apart
+
+    @property
+    def next_frame(self) -> int:
+        """The number for one more frame: `frame`, once it is used."""
+        return self.frame % _FRAME_NUMBERS + 1
 
     def refuse(self, protocol: Protocol) -> None:
         """A message that is not the NF's."""

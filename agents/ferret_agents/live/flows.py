@@ -149,14 +149,15 @@ class SegmentFlow(Flow):
         if begin == end:
             return self._take_empty(half, acknowledged, flags)
         catch = self._catch
+        number = catch.next_frame
         found = self._streams.pass_in_order(
-            self._key, half, sequence, acknowledged, flags, frame[begin:end], catch.frame + 1, at_ns
+            self._key, half, sequence, acknowledged, flags, frame[begin:end], number, at_ns
         )
         if found is None:
             return False
         if half.cutter.waits:  # the frame's fate is settled with the rest of the message that begins in it
             self._ledger.frames += 1
-            catch.frame += 1
+            catch.frame = number
         else:
             self._count_used()
         protocol = half.cutter.protocol or Protocol.DIAMETER

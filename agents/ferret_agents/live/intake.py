@@ -18,7 +18,6 @@ from ferret_agents.live.hotpath import HotPath
 from ferret_agents.live.message_types import type_of
 
 _ENCRYPTED: Final = ("esp", "tls", "dtls")  # kinds of ignored frames that nobody can read
-_FRAME_NUMBERS: Final = 0xFFFFFFFF  # then they start anew: the queue's format has 32 bits for them
 
 
 class Intake:
@@ -44,9 +43,8 @@ class Intake:
         """A frame, as the kernel gave it."""
         if link_type == ETHERNET and wire_length == len(frame) and self._hot.take(at_ns, frame):
             return
-        catch = self._catch
-        catch.frame = catch.frame % _FRAME_NUMBERS + 1
-        self._offer(self.dissector.feed(Record(catch.frame, at_ns, link_type, frame, wire_length)))
+        number = self._catch.frame = self._catch.next_frame
+        self._offer(self.dissector.feed(Record(number, at_ns, link_type, frame, wire_length)))
 
     def lost(self, frames: int) -> None:
         """The kernel dropped frames. Each may have been a message: the hole is at least as wide."""

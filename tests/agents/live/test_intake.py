@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -190,6 +191,31 @@ def test_packets_of_several_chunks_are_read_as_reassembly_reads_them(random: Ran
     if wild:
         shuffle(frames, random)
     assert_same(frames)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_comes_nothing_raises_and_every_frame_is_accounted_for(seed: int) -> None:
+    """Streams and associations whose frames are broken, cut, repeated, lost and mixed."""
+    random = Random(seed)
+    stream = [segment(1 + at, (CCR * 40)[at : at + 200]) for at in range(0, 40 * len(CCR), 200)]
+    frames = [one for n in range(40) for one in (data(n, n, S1AP), segment(1 + n * len(SIP), SIP, back=True))] + stream
+    intake, taken = Intake("", ()), 0
+    for number in range(300):
+        octets = bytearray(frames[(number + random.randrange(3)) % len(frames)])
+        for _ in range(random.choice((0, 0, 0, 1, 3))):
+            octets[random.randrange(len(octets))] = random.randrange(256)
+        if random.random() < 0.1:
+            del octets[random.randrange(len(octets)) :]
+        intake.take(AT + number, bytes(octets), len(octets), 1)
+        if random.random() < 0.05:
+            intake.lost(3)
+        if random.random() < 0.05:
+            intake.expire(AT + number * 10**8)
+        taken += len(intake.take_batch().messages)
+    ledger = intake.dissector.ledger
+    assert ledger.frames == 300
+    assert ledger.frames == ledger.used + ledger.damaged + sum(ledger.ignored.values()) + ledger.pending
+    assert taken == sum(intake.messages_by_type().values()) - intake.unfit
 
 
 def test_what_is_in_order_takes_the_quick_way() -> None:
