@@ -242,7 +242,11 @@ class BearerChanges:
     @property
     def open(self) -> int:
         """How many wait for their response; what has waited for long will get none."""
-        return sum(time.monotonic() - since < _PATIENCE for since in self._since.values())
+        return len(self._lately())
+
+    def _lately(self) -> dict[tuple[str, bytes, int], float]:
+        now = time.monotonic()
+        return {key: since for key, since in self._since.items() if now - since < _PATIENCE}
 
     def take(self, captured: CapturedMessage) -> None:
         """Take what an agent has captured. Each agent sees a request before its response."""
@@ -251,7 +255,7 @@ class BearerChanges:
             return
         kind, sequence = octets[1], octets[8:11]
         if kind in _REQUESTS:
-            self._since[captured.agent, sequence, kind] = time.monotonic()
+            self._since = {**self._lately(), (captured.agent, sequence, kind): time.monotonic()}
         elif kind in _RESPONSES:
             self._since.pop((captured.agent, sequence, kind - 1), None)
         self.changed.set()
