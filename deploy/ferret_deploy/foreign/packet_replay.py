@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ferret.errors import DecodeError
-from ferret.protocols import gtpv2, sip
+from ferret.protocols import diameter, gtpv2, s1ap, sip
 from ferret.protocols.summary import Kind, Protocol
 from ferret.records.decoding import doors
 from ferret.records.message import Endpoint, Role, SignallingMessage
-from ferret.replay.foreign.acceptance import accepts, ratio, recorded_results, result_of
+from ferret.replay.foreign.acceptance import accepts, is_request, ratio, recorded_results, result_of
 from ferret.replay.foreign.identifiers import sip_places
 from ferret.replay.foreign.targets import ForeignSetting
 from ferret.replay.plan import Plan
@@ -26,8 +26,7 @@ from ferret.transport.endpoint import Address
 from ferret.transport.udp import UdpTransport
 
 _UDP: Final = frozenset({Protocol.GTPV2, Protocol.SIP})
-_PORTS: Final = {Protocol.DIAMETER: 3868, Protocol.S1AP: 36412}
-_S1AP_PPID: Final = 18
+_PORTS: Final = {Protocol.DIAMETER: diameter.PORT, Protocol.S1AP: s1ap.PORT}
 
 
 @dataclass(slots=True)
@@ -141,7 +140,7 @@ class _Sender:
                 message = doors(protocol).decode(octets)
             except DecodeError:
                 continue
-            if _is_request(message):
+            if is_request(message):
                 self._asked.add((str(protocol), _matched_by(message)))
             else:
                 self._answers.append(message)
@@ -171,15 +170,9 @@ def _packet(message: SignallingMessage, source: Address, target: Address) -> byt
 
     ip: Any = IP(src=source[0], dst=target[0])
     if message.protocol is Protocol.S1AP:
-        chunk = SCTPChunkData(data=message.octets, proto_id=_S1AP_PPID, beginning=1, ending=1)
+        chunk = SCTPChunkData(data=message.octets, proto_id=s1ap.PAYLOAD_PROTOCOL_ID, beginning=1, ending=1)
         return bytes(ip / SCTP(sport=source[1], dport=target[1]) / chunk)
     return bytes(ip / TCP(sport=source[1], dport=target[1], flags="PA") / message.octets)
-
-
-def _is_request(message: Any) -> bool:
-    if isinstance(message, gtpv2.Message):
-        return message.type not in gtpv2.ANSWERS
-    return bool(message.is_request)
 
 
 def _matched_by(message: Any) -> str:

@@ -21,7 +21,15 @@ from ferret.protocols.gtpv2 import FTeid
 from ferret.protocols.summary import Kind, Protocol
 from ferret.records.decoding import doors
 from ferret.records.message import Interface, Role, SignallingMessage
-from ferret.replay.foreign.acceptance import Fate, Outcome, TargetFigures, accepts, recorded_results, result_of
+from ferret.replay.foreign.acceptance import (
+    Fate,
+    Outcome,
+    TargetFigures,
+    accepts,
+    is_request,
+    recorded_results,
+    result_of,
+)
 from ferret.replay.foreign.identifiers import DiameterName, unnamed
 from ferret.replay.foreign.leaving import OpenSessions
 from ferret.replay.foreign.nas import readable_recording
@@ -246,7 +254,7 @@ class ForeignPort:
     def edge_received(self, interface: Interface, role: Role, message: Message, token: int) -> None:
         """The target has sent an edge NF something; `token`: of the request that it answers."""
         self._to_edge += 1
-        outcome = self._of_edge.get((role, token)) if not _is_request(message) else None
+        outcome = self._of_edge.get((role, token)) if not is_request(message) else None
         if outcome is not None and outcome.fate is Fate.SENT:
             outcome.fate, outcome.result = Fate.ANSWERED, result_of(message)
             outcome.accepted = accepts(message, outcome.result)
@@ -287,7 +295,7 @@ class ForeignPort:
 
     def _asked(self, heard: Asked) -> None:
         if self._over or (
-            _is_request(heard.message)
+            is_request(heard.message)
             and not self._around.translator.is_ours(heard.interface, heard.neighbour, heard.message)
         ):
             self._stand_in(heard, "of no session of this replay")
@@ -298,7 +306,7 @@ class ForeignPort:
             self._watch_errors(heard.message)
             if not foreseen:
                 self._identify(heard.message)
-        elif not foreseen and _is_request(heard.message):
+        elif not foreseen and is_request(heard.message):
             self._stand_in(heard, "not in the recording")
 
     def _answered(self, heard: Answered) -> None:
@@ -357,7 +365,7 @@ class ForeignPort:
         foreseen = self._wanted[shape] > 0
         if foreseen:
             self._wanted[shape] -= 1
-        if foreseen and _is_request(message) and not for_edge:
+        if foreseen and is_request(message) and not for_edge:
             self._open[made.number] = Asked(interface, neighbour, message, _matched_by(message))
         match = self._matcher.produced(made)
         if match is not None:
@@ -425,14 +433,6 @@ class ForeignPort:
         sent = [outcome for outcome in self.figures.outcomes.values() if outcome.sent]
         if sent:
             sent[-1].accepted, sent[-1].reason = False, "an error indication followed"
-
-
-def _is_request(message: Message) -> bool:
-    if isinstance(message, gtpv2.Message):
-        return message.type not in gtpv2.ANSWERS
-    if isinstance(message, s1ap.Message):
-        return False
-    return message.is_request
 
 
 def _matched_by(message: Message) -> int:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ferret.commands.output import printable
-from ferret.replay.foreign.acceptance import TargetFigures
+from ferret.replay.foreign.acceptance import TargetFigures, ratio
 from ferret.replay.plan import Part
 from ferret.replay.verdict import RecordingResult
 from ferret_deploy.foreign.run import ForeignResult
@@ -61,7 +61,7 @@ def _print_targets(result: ForeignResult, console: Console) -> None:
     for heading in ("target", "calls itself", "sent", "accepted", "acceptance"):
         table.add_column(heading, justify="right" if heading in ("sent", "accepted", "acceptance") else "left")
     for one in result.targets:
-        share = one.accepted / one.sent if one.sent else None
+        share = ratio(one.accepted, one.sent)
         table.add_row(str(one.target), printable(one.identity) or "—", str(one.sent), str(one.accepted), percent(share))
     console.print(table)
     for one in result.targets:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from ferret.errors import DecodeError
-from ferret.protocols import diameter, gtpv2, sip
+from ferret.protocols import diameter, gtpv2, s1ap, sip
 from ferret.protocols.summary import Kind
 from ferret.records.decoding import doors
 from ferret.records.message import SignallingMessage
@@ -111,6 +111,13 @@ def merged(figures: Iterable[TargetFigures]) -> list[TargetFigures]:
         total.stood_in += one.stood_in
         total.events += one.events
     return list(by_target.values())
+
+
+def is_request(message: Message) -> bool:
+    """Whether somebody waits for an answer to it. Of S1AP nobody is held to: errors are indicated."""
+    if isinstance(message, gtpv2.Message):
+        return message.type not in gtpv2.ANSWERS
+    return not isinstance(message, s1ap.Message) and message.is_request
 
 
 def ratio(accepted: int, sent: int) -> float | None:
