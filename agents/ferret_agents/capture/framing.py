@@ -36,8 +36,6 @@ _SIP_START = re.compile(rb"(?:\A|\n)(SIP/\d\.\d[ \t]+\d{3}[ \t]|[A-Z]{2,32} [^\r
 _SIP_PART = re.compile(rb"(?:S(?:I(?:P(?:/2?)?)?)?\Z|SIP/2|[A-Z]{1,32}(?: [^\r\n]*)?\r?\Z)")
 _HEADER_END = re.compile(rb"\n\r?\n")
 _CONTENT_LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
-
-
 _HEAD = struct.Struct(">I")  # of Diameter: version and length
 
 
@@ -48,18 +46,6 @@ class Extent(NamedTuple):
     fault: str = ""  # not empty: it is no message, and why
 
 
-def diameter_fault(octets: bytes | bytearray, at: int = 0) -> str:
-    """Why the 20 octets at `at` are no Diameter header that could be followed; "" if they are one."""
-    length = int.from_bytes(octets[at + 1 : at + 4], "big")
-    if octets[at] != 1:
-        return f"Diameter version {octets[at]}"
-    if length < DIAMETER_HEADER or length > MAX_MESSAGE:
-        return f"a Diameter length of {length}"
-    if length & 3:
-        return f"a Diameter length of {length}, which is no multiple of four"
-    return ""
-
-
 def diameter_length(octets: bytes | bytearray, at: int = 0) -> int:
     """The length that the 20 octets at `at` say, as a Diameter header; 0: they are none that could be followed."""
     (head,) = _HEAD.unpack_from(octets, at)
@@ -67,9 +53,21 @@ def diameter_length(octets: bytes | bytearray, at: int = 0) -> int:
     return length if head >> 24 == 1 and DIAMETER_HEADER <= length <= MAX_MESSAGE and not length & 3 else 0
 
 
+def diameter_fault(octets: bytes | bytearray, at: int = 0) -> str:
+    """Why the 20 octets at `at` are no Diameter header that could be followed; "" if they are one."""
+    if diameter_length(octets, at):
+        return ""
+    if octets[at] != 1:
+        return f"Diameter version {octets[at]}"
+    length = int.from_bytes(octets[at + 1 : at + 4], "big")
+    is_in_bounds = DIAMETER_HEADER <= length <= MAX_MESSAGE
+    return f"a Diameter length of {length}{', which is no multiple of four' if is_in_bounds else ''}"
+
+
 def is_diameter(octets: bytes | bytearray, at: int = 0) -> bool:
     """Whether a Diameter header stands at `at` beyond reasonable doubt, on whatever port. Needs 20 octets."""
-    if at + DIAMETER_HEADER > len(octets) or octets[at + 4] & 0x0F or diameter_fault(octets, at):
+    length = diameter_length(octets, at) if at + DIAMETER_HEADER <= len(octets) else 0
+    if not length or octets[at + 4] & 0x0F:
         return False
     command = int.from_bytes(octets[at + 5 : at + 8], "big")
     application = int.from_bytes(octets[at + 8 : at + 12], "big")
@@ -77,19 +75,18 @@ def is_diameter(octets: bytes | bytearray, at: int = 0) -> bool:
         return False
     if command not in _COMMANDS and command not in _VENDOR_COMMANDS:
         return False
-    length = int.from_bytes(octets[at + 1 : at + 4], "big")
     if length == DIAMETER_HEADER or at + 28 > len(octets):
         return True
     avp = int.from_bytes(octets[at + 25 : at + 28], "big")
     return not octets[at + 24] & 0x1F and 8 <= avp <= length - DIAMETER_HEADER
 
 
-def diameter_extent(octets: bytes | bytearray, at: int = 0) -> Extent:
-    """The extent of the Diameter message at `at` in a stream that is known to carry Diameter."""
-    if len(octets) - at < DIAMETER_HEADER:
-        return Extent(0, "" if len(octets) == at or octets[at] == 1 else f"Diameter version {octets[at]}")
-    length = diameter_length(octets, at)
-    return Extent(length) if length else Extent(0, diameter_fault(octets, at))
+def diameter_extent(octets: bytes | bytearray) -> Extent:
+    """The extent of the Diameter message at the beginning of a stream that is known to carry Diameter."""
+    if len(octets) < DIAMETER_HEADER:
+        return Extent(0, "" if not octets or octets[0] == 1 else f"Diameter version {octets[0]}")
+    length = diameter_length(octets)
+    return Extent(length, "" if length else diameter_fault(octets))
 
 
 def is_sip(octets: bytes | bytearray) -> bool:

@@ -110,7 +110,7 @@ class Direction:
         Each is TSN, stream, sequence number, payload. If not, nothing has changed: use `Associations.add`. The quick
         way for what nearly all packets are; what is in them, and the ledger, are the caller's affair.
         """
-        if self.tag != tag or self.held or not self.is_open:
+        if self.tag != tag or self.held:
             return False
         if len(chunks) > 1:
             return self._pass_several(chunks)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from ferret.protocols.summary import Protocol
 from ferret.records.message import Endpoint
 from ferret_agents.capture import sctp, tcp
-from ferret_agents.capture.classify import S1AP_PPID, Found, datagram
+from ferret_agents.capture.classify import GTPC_PORT, S1AP_PPID, Found, datagram
 from ferret_agents.capture.ledger import Ledger
 from ferret_agents.live.catch import Catch
 from ferret_agents.live.envelope import PLACED, STREAM, Envelope
@@ -48,12 +49,12 @@ class Flow(ABC):
     def take(self, at_ns: int, frame: bytes, start: int, end: int) -> bool:
         """Take what lies behind the IP header, from `start` to `end`; False: it is for the dissector."""
 
-    def _put(self, protocol: Protocol, octets: bytes, at_ns: int) -> None:
-        """A message of the NF."""
+    def _put(self, protocol: Protocol, octets: bytes, at_ns: int, behind: bytes) -> None:
+        """A message of the NF. `behind`: of its envelope, what follows `PLACED`."""
         catch = self._catch
         number = catch.number = catch.number + 1
         placed = PLACED.pack(self._fixed[protocol], at_ns, self._ports, number)
-        catch.messages.append(placed + self._plain + octets)
+        catch.messages.append(placed + behind + octets)
         catch.times.append(at_ns)
 
     def _count_used(self) -> None:
@@ -63,54 +64,44 @@ class Flow(ABC):
 
 
 class DatagramFlow(Flow):
-    """UDP."""
+    """UDP: GTPv2-C where a port says so, else SIP."""
 
-    __slots__ = ("_between",)
+    __slots__ = ("_between", "_protocol", "_shape", "_tally")
 
     def __init__(self, catch: Catch, ledger: Ledger, envelope: Envelope, is_ours: bool, ports: tuple[int, int]) -> None:
         """`ports`: none of a tunnel."""
         super().__init__(catch, ledger, envelope, is_ours)
         self._between = ports
+        is_gtpc = GTPC_PORT in ports
+        self._protocol = Protocol.GTPV2 if is_gtpc else Protocol.SIP
+        self._shape: Callable[[bytes], Any] = one_gtpv2 if is_gtpc else one_sip
+        self._tally: Any = catch.gtpv2 if is_gtpc else catch.sip  # by what the shape gives
 
     def take(self, at_ns: int, frame: bytes, start: int, end: int) -> bool:
         """See `Flow.take`."""
         octets = frame[start + _UDP_HEADER : end]
-        kind = one_sip(octets)
-        if not kind or not self._is_ours:
+        kind = self._shape(octets)
+        if not kind:
             return self._classify(octets, at_ns)
         self._count_used()
-        self._catch.sip[kind] += 1
-        self._put(Protocol.SIP, octets, at_ns)
+        if self._is_ours:
+            self._tally[kind] += 1
+            self._put(self._protocol, octets, at_ns, self._plain)
+        else:
+            self._catch.refuse(self._protocol)
         return True
 
     def _classify(self, octets: bytes, at_ns: int) -> bool:
-        """What is written otherwise, or not the NF's."""
+        """What is written otherwise, or is of another protocol."""
         found = datagram(*self._between, octets, 0)
         if not isinstance(found, Found) or found.fault or found.ends != (len(octets),):
             return False
         self._count_used()
-        if not self._is_ours:
+        if self._is_ours:
+            self._catch.named[found.protocol, type_of(found.protocol, octets)] += 1
+            self._put(found.protocol, octets, at_ns, self._plain)
+        else:
             self._catch.refuse(found.protocol)
-            return True
-        self._catch.named[found.protocol, type_of(found.protocol, octets)] += 1
-        self._put(found.protocol, octets, at_ns)
-        return True
-
-
-class GtpcFlow(DatagramFlow):
-    """UDP, one of the ports being GTP-C's."""
-
-    __slots__ = ()
-
-    def take(self, at_ns: int, frame: bytes, start: int, end: int) -> bool:
-        """See `Flow.take`."""
-        octets = frame[start + _UDP_HEADER : end]
-        kind = one_gtpv2(octets)
-        if not kind or not self._is_ours:
-            return self._classify(octets, at_ns)
-        self._count_used()
-        self._catch.gtpv2[kind] += 1
-        self._put(Protocol.GTPV2, octets, at_ns)
         return True
 
 
@@ -169,7 +160,7 @@ class SegmentFlow(Flow):
                 catch.diameter[octets[4:8]] += 1
             else:
                 catch.named[protocol, type_of(protocol, octets)] += 1
-            self._put(protocol, octets, at_ns)
+            self._put(protocol, octets, at_ns, self._plain)
         return True
 
     def _take_empty(self, half: tcp.Half, acknowledged: int, flags: int) -> bool:
@@ -242,10 +233,7 @@ class PacketFlow(Flow):
                 catch.refuse(Protocol.S1AP)
                 continue
             catch.s1ap[octets[:2]] += 1
-            number = catch.number = catch.number + 1
-            placed = PLACED.pack(self._fixed[Protocol.S1AP], at_ns, self._ports, number)
-            catch.messages.append(b"".join((placed, STREAM.pack(stream, sequence, -1), self._names, octets)))
-            catch.times.append(at_ns)
+            self._put(Protocol.S1AP, octets, at_ns, STREAM.pack(stream, sequence, -1) + self._names)
         return True
 
     def _somebody_waits(self) -> bool:

@@ -13,13 +13,12 @@ from typing import Final
 
 from ferret.records.message import Endpoint
 from ferret_agents.capture import esp, overlay, tunnel
-from ferret_agents.capture.classify import GTPC_PORT
 from ferret_agents.capture.dissect import SCTP_IN_UDP_PORT, Dissector
 from ferret_agents.capture.ip import SCTP, TCP, UDP, address_text
 from ferret_agents.capture.link import IPV4, IPV6
 from ferret_agents.live.catch import Catch
 from ferret_agents.live.envelope import Envelope, Sender
-from ferret_agents.live.flows import DatagramFlow, Flow, GtpcFlow, PacketFlow, SegmentFlow
+from ferret_agents.live.flows import DatagramFlow, Flow, PacketFlow, SegmentFlow
 
 # From octet 12 of an Ethernet frame: its type, the IP header (version and length, total length, fragment, protocol),
 # then addresses and ports together, which say whose packet it is, and the UDP length.
@@ -99,8 +98,7 @@ class HotPath:
         envelope = Envelope(self._sender, _TRANSPORTS[protocol], *sockets)
         is_ours = not self._ours or source in self._ours or destination in self._ours
         if protocol == UDP:
-            kind = GtpcFlow if GTPC_PORT in ports else DatagramFlow
-            return kind(self._catch, self._dissector.ledger, envelope, is_ours, ports)
+            return DatagramFlow(self._catch, self._dissector.ledger, envelope, is_ours, ports)
         if protocol == TCP:
             return SegmentFlow(self._catch, self._dissector.ledger, envelope, is_ours, self._dissector.tcp, sockets)
         return PacketFlow(self._catch, self._dissector.ledger, envelope, is_ours, self._dissector.sctp, sockets)

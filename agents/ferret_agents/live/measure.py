@@ -68,10 +68,8 @@ class Figures:
 
         Over TCP a frame is not a message: where the kernel has dropped some, their number says only that some lack.
         """
-        missing = self.offered - (self.queued or self.captured)
-        return (
-            missing <= sum(self.dropped.values()) if FRAMES in self.dropped else missing == sum(self.dropped.values())
-        )
+        missing, counted = self.offered - (self.queued or self.captured), sum(self.dropped.values())
+        return missing <= counted if FRAMES in self.dropped else missing == counted
 
 
 class _ExactLag(Lag):

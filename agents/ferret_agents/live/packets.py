@@ -202,8 +202,7 @@ class SocketSource(PacketSource):
                 elif kind == _SO_RXQ_OVFL:
                     self._tell(_COUNT.unpack(data)[0], lost)
             self.frames += 1
-            link_type = link_type_of(address[3])
-            take(at_ns or self._clock(), bytes(view[:length]), length, RAW_IP if link_type is None else link_type)
+            take(at_ns or self._clock(), bytes(view[:length]), length, link_type_of(address[3]) or RAW_IP)
         return False
 
 
