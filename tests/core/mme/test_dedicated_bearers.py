@@ -82,15 +82,20 @@ def test_deleting_the_default_bearer_deletes_the_connection(attached: NewWorld) 
     assert world.mme.leftovers()["pdn_connections"] == 0
 
 
-def _deleting(attached: NewWorld) -> World:
-    """A bearer that the gateway has deleted, and the base station released; the device does not answer."""
-    world = attached(esm_timer_s=8.0)
+def _deleted(world: World) -> World:
+    """With a bearer that the gateway has deleted; neither base station nor device has answered."""
     world.create_bearer()
     world.downlink(world.last("E-RABSetupRequest (Activate dedicated EPS bearer context request)"))
     world.activated()
     request = gtpv2.request(MessageType.DELETE_BEARER_REQUEST, world.teid, gtpv2.Ebi(6).ie(1))
     world.give(Interface.S11, SGW, request, 4)
     world.downlink(world.last("E-RABReleaseCommand (Deactivate EPS bearer context request)"))
+    return world
+
+
+def _deleting(attached: NewWorld) -> World:
+    """A bearer that the gateway has deleted, and the base station released; the device does not answer."""
+    world = _deleted(attached(esm_timer_s=8.0))
     world.enb(s1ap.erab_release_response(**world.ids, ebis=[6]))
     return world
 
@@ -117,13 +122,7 @@ def test_after_the_fifth_time_a_bearer_goes_without_the_device(attached: NewWorl
 
 
 def test_what_the_base_station_does_not_have_is_gone_at_the_device_too(attached: NewWorld) -> None:
-    world = attached()
-    world.create_bearer()
-    world.downlink(world.last("E-RABSetupRequest (Activate dedicated EPS bearer context request)"))
-    world.activated()
-    request = gtpv2.request(MessageType.DELETE_BEARER_REQUEST, world.teid, gtpv2.Ebi(6).ie(1))
-    world.give(Interface.S11, SGW, request, 4)
-    world.downlink(world.last("E-RABReleaseCommand (Deactivate EPS bearer context request)"))
+    world = _deleted(attached())
     unknown = s1ap.Erab(6, cause=s1ap.Cause("radioNetwork", "unknown-E-RAB-ID"))
     world.enb(s1ap.erab_release_response(**world.ids, failed=[unknown]))
     assert world.answer_cause("Delete Bearer Response") == Cause.REQUEST_ACCEPTED
