@@ -76,7 +76,7 @@ class Half:
         self.used = False  # the quick way, since it was last made the latest
 
     def acknowledge(self, acknowledged: int, flags: int) -> bool:
-        """Take a segment that only acknowledges, if nothing waits; else use `TcpStreams.add`."""
+        """Take what a segment acknowledges, if it does nothing else and nothing waits; else use `TcpStreams.add`."""
         if self.waiting or flags & ~PSH != ACK or self.finished_at >= 0:
             return False
         self.acknowledged = acknowledged
@@ -175,16 +175,11 @@ class TcpStreams:
         cutter `waits` for the rest of a message that begins in it.
         """
         cutter = half.cutter
-        if half.waiting or (sequence - half.origin - cutter.offset) & 0xFFFFFFFF:
-            return None
-        if flags & ~PSH != ACK or half.finished_at >= 0:
+        if (sequence - half.origin - cutter.offset) & 0xFFFFFFFF or not half.acknowledge(acknowledged, flags):
             return None
         found = cutter.pass_in_order(payload, frame, at_ns, pushed=flags & PSH != 0)
-        if found is not None:
-            half.acknowledged = acknowledged
-            half.used = True
-            if cutter.waits:
-                self._note_partial(flow, half, at_ns)
+        if found is not None and cutter.waits:
+            self._note_partial(flow, half, at_ns)
         return found
 
     def lost(self, clock: int) -> None:

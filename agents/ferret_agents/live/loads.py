@@ -32,6 +32,7 @@ _SIP_HEADER = (
 )
 _SIP = _SIP_HEADER + b"400\r\n\r\n" + b"v" * 400
 _LARGE_SIP = _SIP_HEADER + b"1400\r\n\r\n" + b"v" * 1400  # RFC 3261 clause 18.1.1: too large for UDP
+_AVPS: Final = ((263, 40), (264, 40), (296, 24), (283, 24), (258, 4), (416, 4), (415, 4), (443, 60))  # code, octets
 _IES = bytes.fromhex("00000300000005c0000000010008000480010001001a007978") + bytes(120)
 _S1AP = b"\x00\x0b\x40" + bytes((0x80, len(_IES))) + _IES  # DownlinkNASTransport
 
@@ -45,10 +46,8 @@ def _diameter(more: int = 0) -> bytes:
     """A Credit-Control-Request as long as they often are, or longer by an AVP of `more` octets."""
     avps = b"".join(
         struct.pack(">IB3s", code, 0x40, (8 + size).to_bytes(3, "big")) + bytes(size)
-        for code, size in (
-            (263, 40), (264, 40), (296, 24), (283, 24), (258, 4), (416, 4), (415, 4), (443, 60), *[(1001, more)][:more],
-        )
-    )  # fmt: skip
+        for code, size in (*_AVPS, *([(1001, more)] if more else []))
+    )
     return struct.pack(">I4sIII", 1 << 24 | 20 + len(avps), b"\xc0\0\x01\x10", 16777238, 1, 1) + avps
 
 

@@ -19,7 +19,7 @@ from ferret_agents.live.interfaces import link_type_of
 from ferret_agents.live.packets import NS_PER_S, SOL_PACKET, Lost, PacketSource, Take
 
 RING: Final = 8 << 20  # octets
-PERIOD_MS: Final = 2  # waking up costs the most: with 1 ms a third more at 50,000 messages a second
+PERIOD_MS: Final = 2  # waking up is what costs: docs/performance.md has the figures of 1 ms too
 BLOCK: Final = 256 << 10  # octets; segmentation offload makes frames of 64 kB and more
 _FRAME: Final = 2048  # octets; the kernel wants to be told, and makes no use of it
 _PACKET_RX_RING, _PACKET_VERSION, _TPACKET_V3 = 5, 10, 2
